@@ -1,0 +1,1 @@
+"""Scenelake: raw recordings of vehicles and robots in, a versioned scene lake out."""

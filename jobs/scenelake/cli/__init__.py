@@ -1,0 +1,1 @@
+"""The scenelake command."""

@@ -1,0 +1,1 @@
+"""Public datasets into MCAP recordings, faithfully: clocks, gaps and duplicate stamps as recorded."""

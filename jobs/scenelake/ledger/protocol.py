@@ -1,0 +1,64 @@
+"""What the rest of the house may ask of the ledger."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from scenelake.contracts.drops import Batch, Drop, DropState, Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimLimits:
+    """Bounds of one claim, and how long its lease lasts."""
+
+    max_drops: int
+    max_bytes: int
+    lease_ns: int
+    max_attempts: int
+
+
+class Ledger(Protocol):
+    """Every method that changes state is a conditional update and is safe to repeat."""
+
+    def register(self, drop: Drop) -> bool:
+        """Records a drop (PENDING, or REJECTED with a reason). False when it was there already."""
+        ...
+
+    def get(self, drop_id: str) -> Drop | None: ...
+
+    def drops(self, *, state: DropState | None = None, drive_id: str | None = None) -> Iterator[Drop]:
+        """Drops by state or by drive (oldest first), or all of them."""
+        ...
+
+    def history(self, drop_id: str) -> list[dict[str, object]]:
+        """Every transition of a drop, oldest first: state, at_ns, batch_id, attempt, reason."""
+        ...
+
+    def claim(self, limits: ClaimLimits, now_ns: int) -> Batch | None:
+        """Hands out the next batch: first one whose lease lapsed (same drops, attempt + 1; drops past
+        ``max_attempts`` become REJECTED as poison), else a new one from the oldest PENDING drops, grouped by
+        drive; a drive that another batch holds waits. None when there is nothing to do."""
+        ...
+
+    def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:
+        """The same for named drops (a person's trigger). ``rebuild`` also takes BUILT ones."""
+        ...
+
+    def batch(self, batch_id: str) -> Batch | None: ...
+
+    def renew(self, batch_id: str, attempt: int, now_ns: int) -> Batch:
+        """Sign of life. Raises FencedError when a later attempt holds the batch or it is closed."""
+        ...
+
+    def drops_of(self, batch_id: str, attempt: int) -> tuple[Drop, ...]:
+        """The batch's drops that this attempt holds. Raises FencedError like ``renew``."""
+        ...
+
+    def settle(self, batch_id: str, attempt: int, settlements: Sequence[Settlement], now_ns: int) -> None:
+        """Ends drops of this attempt in a terminal state and, when all have ended, closes the batch and
+        frees its drives. Repeating it changes nothing. Raises FencedError for a stale attempt."""
+        ...
+
+    def hand_back(self, batch_id: str, attempt: int, now_ns: int) -> None:
+        """Lets the lease lapse now, so that the next claim retries at once."""
+        ...

@@ -1,0 +1,102 @@
+"""Settings: the only reader of the environment.
+
+Every setting has a ``SCENELAKE_`` variable. Where a variable is absent, the laptop stack's description
+(``<home>/stack.json``, written by ``scenelake up``) answers, so that commands typed in another shell
+find the running stack.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from scenelake.contracts.errors import ConfigurationError
+
+HOME_VARIABLE = "SCENELAKE_HOME"
+STACK_FILE = "stack.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where this process's landing zone, ledger and lake are.
+
+    Attributes:
+        home: folder of local state (``.scenelake``).
+        endpoint_url: AWS endpoint override, set on a laptop; None means AWS itself.
+        runtime: local, or kubernetes once the operators launch pods.
+        spark_master: Spark master URL for Spark stages.
+        spark_conf: extra Spark settings, ``key=value`` separated by ``;``.
+        lease_seconds: how long a claim holds its batch between two signs of life.
+        max_attempts: attempts at a batch before its drops are rejected as poison.
+        claim_max_drops, claim_max_bytes: bounds of one claim.
+    """
+
+    home: Path
+    region: str = "eu-central-1"
+    endpoint_url: str | None = None
+    landing_bucket: str = "scenelake-landing"
+    lake_bucket: str = "scenelake-lake"
+    quarantine_bucket: str = "scenelake-quarantine"
+    ledger_table: str = "scenelake-ledger"
+    doorbell_queue_url: str = ""
+    dead_letter_queue_url: str = ""
+    event_queue_url: str = ""
+    glue_database: str = "scenelake"
+    runtime: str = "local"
+    spark_master: str = "local[*]"
+    spark_conf: str = ""
+    lease_seconds: int = 600
+    max_attempts: int = 3
+    claim_max_drops: int = 32
+    claim_max_bytes: int = 64 * 1024**3
+    image_digest: str | None = None
+    airflow_url: str = ""
+
+    @property
+    def lake_uri(self) -> str:
+        return f"s3://{self.lake_bucket}"
+
+    @property
+    def quarantine_uri(self) -> str:
+        return f"s3://{self.quarantine_bucket}"
+
+
+def home_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """The folder of local state: ``$SCENELAKE_HOME``, else ``.scenelake`` in the working directory."""
+    env = os.environ if environment is None else environment
+    return Path(env.get(HOME_VARIABLE) or ".scenelake").absolute()
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Reads settings from the environment over the stack file over the defaults.
+
+    Raises:
+        ConfigurationError: for an unknown key in the stack file or a value of the wrong type.
+    """
+    env = os.environ if environment is None else environment
+    home = home_folder(env)
+    values: dict[str, object] = {}
+    stack_file = home / STACK_FILE
+    if stack_file.is_file():
+        values.update(json.loads(stack_file.read_text()).get("settings", {}))
+    known = {f.name: f for f in fields(Settings)}
+    for name in known:
+        variable = f"SCENELAKE_{name.upper()}"
+        if env.get(variable):
+            values[name] = env[variable]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigurationError(f"{stack_file}: unknown setting(s) {', '.join(unknown)}")
+    for name in ("lease_seconds", "max_attempts", "claim_max_drops", "claim_max_bytes"):
+        if name in values:
+            values[name] = _integer(name, values[name])
+    values["home"] = home
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def _integer(name: str, value: object) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        raise ConfigurationError(f"SCENELAKE_{name.upper()}: expected an integer, got {value!r}") from None

@@ -1,0 +1,1 @@
+"""Grids, windows and clocks on int64 nanoseconds. Pure functions over NumPy arrays; no floats in time."""
