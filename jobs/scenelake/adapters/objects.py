@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from scenelake.adapters.aws import aws_client as aws_client
 from scenelake.contracts.errors import TransientError
 from scenelake.contracts.paths import split_uri
 from scenelake.runtime.settings import Settings
@@ -48,18 +47,6 @@ class Objects(Protocol):
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]: ...
 
     def delete(self, uri: str) -> None: ...
-
-
-def client_config() -> Config:
-    """Retries and time-outs shared by every AWS client."""
-    return Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10, read_timeout=60)
-
-
-def aws_client(service: str, settings: Settings) -> Any:
-    """A boto3 client for the settings' region and endpoint."""
-    return boto3.client(
-        service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=client_config()
-    )
 
 
 class S3Objects:

@@ -92,7 +92,9 @@ class RecordingWriter:
         schema_id = self._schema(type_name, "ros2msg", definition.encode())
         self._add(topic, "cdr", schema_id, type_name, metadata)
 
-    def add_protobuf_channel(self, topic: str, message: type[Message], metadata: Mapping[str, str] | None = None) -> None:
+    def add_protobuf_channel(
+        self, topic: str, message: type[Message], metadata: Mapping[str, str] | None = None
+    ) -> None:
         """A protobuf channel for a generated message class, with its whole descriptor set as the schema."""
         schema = _descriptor_set(message.DESCRIPTOR.file).SerializeToString()
         schema_id = self._schema(message.DESCRIPTOR.full_name, "protobuf", schema)

@@ -71,7 +71,6 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "valid_to_ns": (I64, "End of validity, exclusive; null while open."),
     "started_at_ns": (I64, "Start of the run."),
     "ended_at_ns": (I64, "End of the run."),
-    "committed_at_ns": (I64, "When the release was committed."),
     # scene and sample
     "kind": (STR, "drive_segment or episode."),
     "task": (STR, "Task or language instruction; null when unknown."),

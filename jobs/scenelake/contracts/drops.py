@@ -34,6 +34,8 @@ class Drop:
         batch_id, attempt: the claim that holds it, or last held it.
         reason: why it is REJECTED or DUPLICATE, for a person.
         outcome: counts and figures of the build, as JSON-compatible values.
+        sequencer: S3's own order of events on the key, where the event carried one.
+        event_at_ns: when S3 says the object was created, where an event announced it.
     """
 
     drop_id: str
@@ -52,6 +54,8 @@ class Drop:
     attempt: int = 0
     reason: str | None = None
     outcome: dict[str, object] = field(default_factory=dict)
+    sequencer: str | None = None
+    event_at_ns: int | None = None
 
     @property
     def uri(self) -> str:

@@ -90,10 +90,10 @@ GOLD: dict[str, Table] = {
         Table(
             "sample_data",
             _columns(
-                "sample_data_id scene_id drive_id channel modality schema_name status reason timestamp_ns sensor_time_ns"
-                " publish_time_ns log_time_ns timestamp_basis calibrated_sensor_id object_sha256 chunk_offset_bytes"
-                " message_offset_bytes payload_table payload_file row_index decode_from_row payload_bytes payload_hash"
-                " drive_date"
+                "sample_data_id scene_id drive_id channel modality schema_name status reason timestamp_ns"
+                " sensor_time_ns publish_time_ns log_time_ns timestamp_basis calibrated_sensor_id object_sha256 chunk_offset_bytes"
+                " message_offset_bytes payload_table payload_file row_index decode_from_row payload_bytes"
+                " payload_hash drive_date"
             ),
             ("sample_data_id",),
             "scene_id",
@@ -101,8 +101,8 @@ GOLD: dict[str, Table] = {
         Table(
             "sync_index",
             _columns(
-                "sample_id scene_id drive_id channel modality sample_data_id delta_ns method tolerance_ns is_match value"
-                " policy_version drive_date"
+                "sample_id scene_id drive_id channel modality sample_data_id delta_ns method tolerance_ns is_match"
+                " value policy_version drive_date"
             ),
             ("sample_id", "channel"),
             "scene_id",
@@ -145,9 +145,7 @@ GOLD: dict[str, Table] = {
         ),
         Table(
             "imu",
-            _columns(
-                f"{_BATCHED} linear_acceleration_m_s2 angular_velocity_rad_s orientation covariance frame_id"
-            ),
+            _columns(f"{_BATCHED} linear_acceleration_m_s2 angular_velocity_rad_s orientation covariance frame_id"),
             ("sample_data_id",),
             "scene_id",
         ),
@@ -180,9 +178,7 @@ GOLD: dict[str, Table] = {
         ),
         Table("action", _columns(f"{_BATCHED} names units position velocity effort"), ("sample_data_id",), "scene_id"),
         Table("language", _columns(f"{_BATCHED} text"), ("sample_data_id",), "scene_id"),
-        Table(
-            "episode", _columns(f"{_BATCHED} event episode_index is_success task"), ("sample_data_id",), "scene_id"
-        ),
+        Table("episode", _columns(f"{_BATCHED} event episode_index is_success task"), ("sample_data_id",), "scene_id"),
         Table("can_frame", _columns(f"{_BATCHED} can_id bus is_extended data"), ("sample_data_id",), "scene_id"),
         Table(
             "radar_track",

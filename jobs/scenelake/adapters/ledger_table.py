@@ -1,0 +1,188 @@
+"""The ledger's DynamoDB table: reads, conditional writes and transactions, with errors told apart."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from scenelake.adapters.ledger_items import Item, decode, encode, key
+from scenelake.contracts.errors import ConfigurationError, TransientError
+
+_BATCH_GET_LIMIT = 100
+_BUSY = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "ProvisionedThroughputExceeded",
+        "ThrottlingException",
+        "ThrottlingError",
+        "RequestLimitExceeded",
+        "InternalServerError",
+        "ServiceUnavailable",
+        "TransactionInProgressException",
+    }
+)
+_LOST = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+
+
+class ConditionFailedError(Exception):
+    """A conditional write lost its race; ``lost`` holds the positions of the writes that did."""
+
+    def __init__(self, lost: Sequence[int]) -> None:
+        super().__init__(f"write(s) {list(lost)} lost their condition")
+        self.lost = tuple(lost)
+
+
+class LedgerTable:
+    """Items in and out as plain values.
+
+    Every method raises TransientError when DynamoDB is busy or out of reach, and ConfigurationError when the
+    table is not there.
+    """
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def get(self, pk: str) -> Item | None:
+        answer = self._call("get_item", TableName=self.name, Key=key(pk), ConsistentRead=True)
+        return decode(answer["Item"]) if "Item" in answer else None
+
+    def get_many(self, pks: Sequence[str]) -> list[Item]:
+        """Items that exist, in the order asked for."""
+        found: dict[str, Item] = {}
+        wanted = list(dict.fromkeys(pks))
+        for start in range(0, len(wanted), _BATCH_GET_LIMIT):
+            keys = [key(pk) for pk in wanted[start : start + _BATCH_GET_LIMIT]]
+            while keys:
+                request = {self.name: {"Keys": keys, "ConsistentRead": True}}
+                answer = self._call("batch_get_item", RequestItems=request)
+                for item in map(decode, answer["Responses"].get(self.name, ())):
+                    found[item["pk"]] = item
+                keys = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+        return [found[pk] for pk in wanted if pk in found]
+
+    def query(self, index: str, condition: str, values: Item) -> Iterator[Item]:
+        """Rows of an index in its order, page by page as they are read."""
+        request: Item = {
+            "TableName": self.name,
+            "IndexName": index,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeValues": encode(values),
+        }
+        while True:
+            answer = self._call("query", **request)
+            yield from map(decode, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def put_new(self, item: Item) -> bool:
+        """False when an item with this key exists."""
+        try:
+            self._call("put_item", **self.putting(item)["Put"])
+        except ConditionFailedError:
+            return False
+        return True
+
+    def update(self, update: Item) -> Item:
+        """Carries out one ``updating(…)`` on its own and returns the new item.
+
+        Raises:
+            ConditionFailedError: when its condition does not hold.
+        """
+        return decode(self._call("update_item", ReturnValues="ALL_NEW", **update["Update"])["Attributes"])
+
+    def transact(self, writes: Sequence[Item]) -> None:
+        """All of the writes or none.
+
+        Raises:
+            ConditionFailedError: with the positions of the writes that lost.
+        """
+        self._call("transact_write_items", TransactItems=list(writes))
+
+    def putting(self, item: Item) -> Item:
+        """The write of an item that must not exist yet."""
+        put = {"TableName": self.name, "Item": encode(item), "ConditionExpression": "attribute_not_exists(pk)"}
+        return {"Put": put}
+
+    def deleting(self, pk: str, *, where: Item) -> Item:
+        """The write that removes an item whose attributes are as given."""
+        expected, names, values = _equalities(where)
+        return {
+            "Delete": {
+                "TableName": self.name,
+                "Key": key(pk),
+                "ConditionExpression": " AND ".join(expected),
+                "ExpressionAttributeNames": names,
+                "ExpressionAttributeValues": encode(values),
+            }
+        }
+
+    def updating(self, pk: str, sets: Item, *, where: Item, append: Item | None = None) -> Item:
+        """The write that changes an item whose attributes are as given.
+
+        Args:
+            sets: new values; None removes the attribute.
+            where: values that must still hold; None means that the attribute must be absent.
+            append: an entry for the item's ``history``.
+        """
+        expected, names, values = _equalities(where)
+        assignments, removals = [], []
+        for position, (name, value) in enumerate(sets.items()):
+            names[f"#s{position}"] = name
+            if value is None:
+                removals.append(f"#s{position}")
+            else:
+                values[f":s{position}"] = value
+                assignments.append(f"#s{position} = :s{position}")
+        if append:
+            values[":entry"] = [append]
+            assignments.append("history = list_append(history, :entry)")
+        expression = "SET " + ", ".join(assignments) + (" REMOVE " + ", ".join(removals) if removals else "")
+        return {
+            "Update": {
+                "TableName": self.name,
+                "Key": key(pk),
+                "UpdateExpression": expression,
+                "ConditionExpression": " AND ".join(expected),
+                "ExpressionAttributeNames": names,
+                "ExpressionAttributeValues": encode(values),
+            }
+        }
+
+    def _call(self, operation: str, **request: Any) -> Any:
+        try:
+            return getattr(self._client, operation)(**request)
+        except ClientError as error:
+            raise _translated(error, operation, self.name) from error
+        except BotoCoreError as error:
+            raise TransientError(f"{operation} on table {self.name}: {error}") from error
+
+
+def _equalities(where: Item) -> tuple[list[str], dict[str, str], Item]:
+    expected, names, values = [], {}, {}
+    for position, (name, value) in enumerate(where.items()):
+        names[f"#w{position}"] = name
+        if value is None:
+            expected.append(f"attribute_not_exists(#w{position})")
+        else:
+            values[f":w{position}"] = value
+            expected.append(f"#w{position} = :w{position}")
+    return expected, names, values
+
+
+def _translated(error: ClientError, operation: str, table: str) -> Exception:
+    code = error.response["Error"]["Code"]
+    if code == "ConditionalCheckFailedException":
+        return ConditionFailedError([0])
+    if code in ("TransactionCanceledException", "TransactionConflictException"):
+        reasons = [r.get("Code", "None") for r in error.response.get("CancellationReasons", [{"Code": "None"}])]
+        if any(reason in _BUSY for reason in reasons):
+            return TransientError(f"{operation} on table {table}: busy ({', '.join(reasons)})")
+        if set(reasons) <= _LOST | {"None"}:
+            return ConditionFailedError([i for i, reason in enumerate(reasons) if reason in _LOST])
+    if code in _BUSY:
+        return TransientError(f"{operation} on table {table} answered {code}")
+    if code == "ResourceNotFoundException":
+        return ConfigurationError(f"ledger table {table} (or its index) does not exist; create the landing zone first")
+    return error

@@ -1,0 +1,186 @@
+"""The ledger in memory: the twin of the DynamoDB one for tests, held to the same contract suite."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from scenelake.contracts.drops import Batch, BatchState, Drop, DropState, Settlement
+from scenelake.contracts.errors import FencedError
+from scenelake.ledger.protocol import ClaimLimits
+from scenelake.ledger.selection import select
+from scenelake.ledger.transitions import (
+    LAPSED,
+    Transition,
+    check_settlements,
+    is_claimable,
+    new_batch_id,
+    poison_reason,
+    registered,
+)
+
+
+@dataclass(slots=True)
+class _Row:
+    drop: Drop
+    history: list[dict[str, object]] = field(default_factory=list)
+
+
+class MemoryLedger:
+    """``ledger.protocol.Ledger`` in a process's memory, behind one lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._rows: dict[str, _Row] = {}
+        self._batches: dict[str, Batch] = {}
+        self._leases_ns: dict[str, int] = {}
+        self._drives: dict[str, str] = {}
+
+    def register(self, drop: Drop) -> bool:
+        with self._lock:
+            if drop.drop_id in self._rows:
+                return False
+            self._rows[drop.drop_id] = _Row(drop, [registered(drop).to_item()])
+            return True
+
+    def get(self, drop_id: str) -> Drop | None:
+        row = self._rows.get(drop_id)
+        return row.drop if row else None
+
+    def drops(self, *, state: DropState | None = None, drive_id: str | None = None) -> Iterator[Drop]:
+        with self._lock:
+            found = sorted((r.drop for r in self._rows.values()), key=lambda d: (d.received_at_ns, d.drop_id))
+        for drop in found:
+            if state in (None, drop.state) and drive_id in (None, drop.drive_id):
+                yield drop
+
+    def history(self, drop_id: str) -> list[dict[str, object]]:
+        row = self._rows.get(drop_id)
+        return [dict(entry) for entry in row.history] if row else []
+
+    def claim(self, limits: ClaimLimits, now_ns: int) -> Batch | None:
+        with self._lock:
+            by_lease = sorted(self._batches.values(), key=lambda b: (b.lease_until_ns, b.batch_id))
+            for old in by_lease:
+                batch = self._reclaim(old, limits, now_ns)
+                if batch:
+                    return batch
+            return self._claim_new(list(self.drops(state=DropState.PENDING)), limits, now_ns, rebuild=False)
+
+    def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:
+        with self._lock:
+            named = [self._rows[i].drop for i in dict.fromkeys(drop_ids) if i in self._rows]
+            holders = {d.batch_id for d in named if d.state is DropState.CLAIMED and d.batch_id}
+            for batch_id in sorted(holders):
+                batch = self._reclaim(self._batches[batch_id], limits, now_ns)
+                if batch:
+                    return batch
+            named = [d for d in (self._rows[d.drop_id].drop for d in named) if is_claimable(d, rebuild=rebuild)]
+            named.sort(key=lambda d: (d.received_at_ns, d.drop_id))
+            return self._claim_new(named, limits, now_ns, rebuild=rebuild)
+
+    def batch(self, batch_id: str) -> Batch | None:
+        return self._batches.get(batch_id)
+
+    def renew(self, batch_id: str, attempt: int, now_ns: int) -> Batch:
+        with self._lock:
+            batch = self._open_batch(batch_id, attempt)
+            return self._keep(replace(batch, lease_until_ns=now_ns + self._leases_ns[batch_id]))
+
+    def drops_of(self, batch_id: str, attempt: int) -> tuple[Drop, ...]:
+        with self._lock:
+            return self._held(self._open_batch(batch_id, attempt))
+
+    def settle(self, batch_id: str, attempt: int, settlements: Sequence[Settlement], now_ns: int) -> None:
+        check_settlements(settlements)
+        with self._lock:
+            batch = self._batch_at(batch_id, attempt)
+            if batch.state is BatchState.CLOSED:
+                return
+            strangers = {s.drop_id for s in settlements} - set(batch.drop_ids)
+            if strangers:
+                raise FencedError(f"drop {min(strangers)} does not belong to batch {batch_id}")
+            held = {d.drop_id for d in self._held(batch)}
+            for settlement in settlements:
+                if settlement.drop_id in held:
+                    ended = Transition(now_ns, settlement.state, batch_id, attempt, settlement.reason)
+                    self._move(settlement.drop_id, ended, settlement.outcome)
+            if not self._held(batch):
+                self._close(batch)
+
+    def hand_back(self, batch_id: str, attempt: int, now_ns: int) -> None:
+        with self._lock:
+            self._keep(replace(self._open_batch(batch_id, attempt), lease_until_ns=now_ns))
+
+    def _claim_new(
+        self, candidates: Sequence[Drop], limits: ClaimLimits, now_ns: int, *, rebuild: bool
+    ) -> Batch | None:
+        drops = select(
+            candidates,
+            limits,
+            drops_of_drive=lambda drive: [d for d in candidates if d.drive_id == drive],
+            is_held=self._drives.__contains__,
+        )
+        if not drops:
+            return None
+        batch_id = new_batch_id(drops, now_ns)
+        self._leases_ns[batch_id] = limits.lease_ns
+        self._drives.update({drop.drive_id: batch_id for drop in drops})
+        claimed = Transition(now_ns, DropState.CLAIMED, batch_id, 1, "rebuild" if rebuild else None)
+        for drop in drops:
+            self._move(drop.drop_id, claimed)
+        return self._keep(Batch(batch_id, 1, now_ns + limits.lease_ns, tuple(d.drop_id for d in drops)))
+
+    def _reclaim(self, old: Batch, limits: ClaimLimits, now_ns: int) -> Batch | None:
+        if old.state is BatchState.CLOSED or old.lease_until_ns > now_ns:
+            return None
+        held = self._held(old)
+        batch = self._keep(replace(old, attempt=old.attempt + 1))
+        if old.attempt >= limits.max_attempts:
+            for drop in held:
+                reason = poison_reason(old.batch_id, old.attempt, self.history(drop.drop_id))
+                self._move(drop.drop_id, Transition(now_ns, DropState.REJECTED, old.batch_id, old.attempt, reason))
+            self._close(batch)
+            return None
+        for drop in held:
+            self._move(drop.drop_id, Transition(now_ns, DropState.CLAIMED, old.batch_id, batch.attempt, LAPSED))
+        self._leases_ns[old.batch_id] = limits.lease_ns
+        return self._keep(replace(batch, lease_until_ns=now_ns + limits.lease_ns))
+
+    def _move(self, drop_id: str, to: Transition, outcome: dict[str, object] | None = None) -> None:
+        row = self._rows[drop_id]
+        row.drop = replace(
+            row.drop,
+            state=to.state,
+            batch_id=to.batch_id,
+            attempt=to.attempt,
+            reason=to.reason if to.state.is_terminal else None,
+            outcome=row.drop.outcome if outcome is None else dict(outcome),
+        )
+        row.history.append(to.to_item())
+
+    def _close(self, batch: Batch) -> None:
+        self._keep(replace(batch, state=BatchState.CLOSED))
+        self._drives = {drive: holder for drive, holder in self._drives.items() if holder != batch.batch_id}
+
+    def _keep(self, batch: Batch) -> Batch:
+        self._batches[batch.batch_id] = batch
+        return batch
+
+    def _held(self, batch: Batch) -> tuple[Drop, ...]:
+        drops = (self._rows[i].drop for i in batch.drop_ids)
+        mine = (DropState.CLAIMED, batch.batch_id, batch.attempt)
+        return tuple(d for d in drops if (d.state, d.batch_id, d.attempt) == mine)
+
+    def _batch_at(self, batch_id: str, attempt: int) -> Batch:
+        batch = self._batches.get(batch_id)
+        if batch is None:
+            raise FencedError(f"batch {batch_id} is unknown to the ledger")
+        if batch.attempt != attempt:
+            raise FencedError(f"batch {batch_id} is at attempt {batch.attempt}; attempt {attempt} is fenced off")
+        return batch
+
+    def _open_batch(self, batch_id: str, attempt: int) -> Batch:
+        batch = self._batch_at(batch_id, attempt)
+        if batch.state is BatchState.CLOSED:
+            raise FencedError(f"batch {batch_id} is closed")
+        return batch

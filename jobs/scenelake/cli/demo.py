@@ -1,0 +1,93 @@
+"""The main job, end to end: stack up, drops in, followed to gold, summed up."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from scenelake.cli.follow import Follower
+from scenelake.cli.recordings import simulate_recording
+from scenelake.cli.stack_commands import Workspace
+from scenelake.cli.summary import count_scenes, judge, print_summary
+from scenelake.cli.upload import Target, Upload, find_recordings, upload
+from scenelake.contracts.errors import ConfigurationError
+from scenelake.runtime.settings import home_folder
+from scenelake.stack.preflight import missing_prerequisites
+from scenelake.stack.up import StackInfo, stack_config, start
+
+
+def start_stack(console: Console) -> StackInfo:
+    """Starts the laptop stack, or finds it running.
+
+    Raises:
+        ConfigurationError: when the machine lacks something, or a port is taken; says what and the remedy.
+    """
+    missing = missing_prerequisites()
+    if missing:
+        raise ConfigurationError("this machine lacks: " + "; ".join(missing))
+    info = start(stack_config(), lambda text: console.print(text, highlight=False))
+    print_login(console, info)
+    return info
+
+
+def print_login(console: Console, info: StackInfo) -> None:
+    """Where the Airflow UI is and how to log in."""
+    console.print(f"[bold]Airflow[/]: {info.airflow_url}  user [bold]{info.airflow_user}[/]  password [bold]{info.airflow_password}[/]")
+
+
+def run_demo(console: Console, paths: Sequence[Path], *, timeout_seconds: float, seed: int) -> int:
+    """Runs the main job and returns its exit code."""
+    info = start_stack(console)
+    recordings = find_recordings(paths) if paths else [_default_drive(console, seed)]
+    target = Target(vehicle="simulated" if not paths else "vehicle")
+    workspace = Workspace.open()
+    uploads = upload_all(console, workspace, [(path, target.key(path)) for path in recordings])
+    code = follow_and_sum_up(console, workspace, uploads, timeout_seconds)
+    print_login(console, info)
+    return code
+
+
+def _default_drive(console: Console, seed: int) -> Path:
+    folder = home_folder() / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"simulated-{seed}.mcap"
+    if not path.exists():
+        simulate_recording(
+            console, path, robot=False, seconds=None, seed=seed, faults=[], passes=1, encoding="ros2", list_faults=False
+        )
+    return path
+
+
+def upload_all(console: Console, workspace: Workspace, files: Sequence[tuple[Path, str]]) -> list[Upload]:
+    """Puts files under their landing keys, with a progress bar for the bytes."""
+    uploads = []
+    with Progress(console=console, transient=True) as progress:
+        for path, key in files:
+            task = progress.add_task(f"put {path.name}", total=path.stat().st_size)
+            uploads.append(
+                upload(workspace.settings, path, key, progress=lambda n, task=task: progress.advance(task, n))  # type: ignore[misc]
+            )
+    for done in uploads:
+        console.print(f"dropped {done.uri}", highlight=False, soft_wrap=True)
+    return uploads
+
+
+def follow_and_sum_up(
+    console: Console, workspace: Workspace, uploads: Sequence[Upload], timeout_seconds: float
+) -> int:
+    """Follows drops to their end, prints the summary and returns the exit code."""
+    follower = Follower(workspace.ledger, workspace.airflow, [u.drop_id for u in uploads])
+    in_time = follower.watch(console, timeout_seconds)
+    seen = follower.seen
+    if not in_time:
+        console.print(f"[red]stopped following after {timeout_seconds:.0f} s[/]")
+    release = workspace.release()
+    connection = workspace.attach(release) if release else None
+    print_summary(console, uploads, seen, release, connection)
+    drops = [seen.drops.get(u.drop_id) for u in uploads]
+    scenes = count_scenes(connection, [d.drive_id for d in drops if d is not None])[0]
+    verdict = judge(drops, scenes)
+    if not verdict.is_good:
+        console.print("[red]not as it should be:[/] " + "; ".join(verdict.reasons), highlight=False)
+    return 0 if verdict.is_good else 1

@@ -1,0 +1,206 @@
+"""The ``scenelake`` command. Every command imports what it needs when it runs, so that ``--help`` is instant."""
+
+import json
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scenelake.contracts.errors import ScenelakeError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Scenelake: raw recordings of vehicles and robots in, a versioned scene lake out.
+
+A first look, on the laptop stack:
+
+  scenelake up                            start the stack (AWS stand-in, Airflow)\n
+  scenelake simulate drive.mcap           make a recording whose truth is known\n
+  scenelake drop drive.mcap --wait        upload it and follow it to gold\n
+  scenelake show                          what the newest release holds\n
+  scenelake show --picture sample.png     one sample: cameras, LiDAR, radar\n
+  scenelake down                          stop the stack
+""",
+)
+
+
+class Dataset(StrEnum):
+    RADIATE = "radiate"
+    COMMA2K19 = "comma2k19"
+    AV2 = "av2"
+    NUSCENES = "nuscenes"
+    DONKEYCAR = "donkeycar"
+
+
+class Embodiment(StrEnum):
+    VEHICLE = "vehicle"
+    ROBOT = "robot"
+
+
+class Encoding(StrEnum):
+    ROS2 = "ros2"
+    PROTOBUF = "protobuf"
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def run() -> None:
+    """Console script: turns Scenelake's own errors into one line and an exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except ScenelakeError as error:
+        Console(stderr=True).print(f"[red]scenelake:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(int(error.exit_code))
+
+
+@app.command()
+def up() -> None:
+    """Start the laptop stack and leave it running. Does nothing when it runs already.
+
+    Ports are settings: SCENELAKE_AIRFLOW_PORT and SCENELAKE_AWS_PORT.
+    """
+    from scenelake.cli.demo import start_stack
+
+    start_stack(Console())
+
+
+@app.command()
+def down() -> None:
+    """Stop the laptop stack. Its AWS stand-in keeps objects in memory only: what it holds is gone."""
+    from scenelake.runtime.settings import home_folder
+    from scenelake.stack.up import stop
+
+    stop(home_folder())
+
+
+@app.command()
+def demo(
+    drops: Annotated[list[Path] | None, typer.Argument(help="MCAP files or folders; default: a simulated drive.")] = None,
+    timeout_seconds: Annotated[float, typer.Option("--timeout", help="Give up after this many seconds.")] = 900,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated drive.")] = 7,
+) -> None:
+    """Run the main job end to end: stack up, drops in, followed to gold, summed up.
+
+    Exits 0 only if every drop reached a terminal state, none was rejected, and at least one scene is in gold.
+    """
+    from scenelake.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(Console(), drops or [], timeout_seconds=timeout_seconds, seed=seed))
+
+
+@app.command()
+def drop(
+    paths: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings.")],
+    fleet: Annotated[str, typer.Option(help="First part of the landing key.")] = "demo",
+    vehicle: Annotated[str, typer.Option(help="Second part of the landing key.")] = "vehicle",
+    drive: Annotated[str | None, typer.Option(help="Third part; default: each file's stem, a drive a file.")] = None,
+    key: Annotated[str | None, typer.Option(help="The whole landing key, for one file; not checked.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the drops to their end and sum up.")] = False,
+    timeout_seconds: Annotated[float, typer.Option("--timeout", help="Longest wait in seconds.")] = 900,
+) -> None:
+    """Upload recordings to the landing bucket as <fleet>/<vehicle>/<drive>/<file>."""
+    from scenelake.cli.demo import follow_and_sum_up, upload_all
+    from scenelake.cli.stack_commands import Workspace
+    from scenelake.cli.upload import Target, find_recordings
+
+    console, workspace = Console(), Workspace.open()
+    found = find_recordings(paths)
+    if key is not None and len(found) != 1:
+        raise typer.BadParameter(f"--key names one object, but {len(found)} files were given")
+    target = Target(fleet, vehicle, drive)
+    uploads = upload_all(console, workspace, [(path, key or target.key(path)) for path in found])
+    if wait:
+        raise typer.Exit(follow_and_sum_up(console, workspace, uploads, timeout_seconds))
+
+
+@app.command()
+def status(
+    drop_id: Annotated[str | None, typer.Argument(help="One drop (id, or the end of its URI): its history.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only drops in this state.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Drops by state, and each drop with its reason; or one drop's whole history."""
+    from scenelake.cli.status import print_drop, print_drops
+    from scenelake.cli.stack_commands import Workspace
+
+    workspace = Workspace.open()
+    if drop_id:
+        print_drop(Console(), workspace.ledger, drop_id, as_json=as_json)
+    else:
+        print_drops(Console(), workspace.ledger, state, as_json=as_json)
+
+
+@app.command()
+def show(
+    release_id: Annotated[str | None, typer.Argument(help="Release; default: the newest.")] = None,
+    sample: Annotated[str | None, typer.Option(help="Sample to draw; default: one in the middle.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write a PNG: cameras, projected LiDAR, radar, boxes.")] = None,
+    sql: Annotated[str | None, typer.Option(help="Run a query over the release's tables instead.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a release holds, as tables; one sample as a picture; or any query over it."""
+    from scenelake.cli.show import show_release
+    from scenelake.cli.stack_commands import Workspace
+
+    show_release(Console(), Workspace.open(), release_id, sample=sample, picture=picture, sql=sql, as_json=as_json)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="MCAP file to write; the truth goes to <stem>.truth.json beside it.")],
+    kind: Annotated[Embodiment, typer.Option(help="A road vehicle, or a robot teleoperation session.")] = Embodiment.VEHICLE,
+    seconds: Annotated[float | None, typer.Option(help="Length of the recording.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 7,
+    fault: Annotated[list[str] | None, typer.Option(help="kind:name=value,…; may be repeated; see --list-faults.")] = None,
+    passes: Annotated[int, typer.Option(help="Drive the same road this many times: near-duplicates.")] = 1,
+    encoding: Annotated[Encoding, typer.Option(help="ROS 2 CDR or Foxglove protobuf.")] = Encoding.ROS2,
+    list_faults: Annotated[bool, typer.Option("--list-faults", help="List the faults and stop.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a simulated recording whose every clock, pose and fault is known."""
+    from scenelake.cli.recordings import simulate_recording
+
+    simulate_recording(
+        Console(quiet=quiet), out, robot=kind is Embodiment.ROBOT, seconds=seconds, seed=seed, faults=fault or [],
+        passes=passes, encoding=str(encoding), list_faults=list_faults,
+    )  # fmt: skip
+
+
+@app.command()
+def convert(
+    dataset: Annotated[Dataset, typer.Argument(help="Format of the source.")],
+    source: Annotated[Path, typer.Argument(help="Folder of the recording.")],
+    out: Annotated[Path, typer.Argument(help="MCAP file to write.")],
+    quiet: Quiet = False,
+) -> None:
+    """Turn a public dataset's recording into an MCAP drop: clocks, gaps and duplicate stamps as recorded."""
+    from scenelake.cli.recordings import convert_recording
+
+    convert_recording(Console(quiet=quiet), str(dataset), source, out)
+
+
+@app.command()
+def settings(as_json: AsJson = False) -> None:
+    """The settings in force and where the stack is."""
+    from dataclasses import asdict
+
+    from scenelake.runtime.settings import load_settings
+
+    values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(load_settings()).items()}
+    if as_json:
+        typer.echo(json.dumps(values, indent=1))
+        return
+    for name, value in values.items():
+        typer.echo(f"{name:24} {value}")
+
+

@@ -1,0 +1,54 @@
+"""What commands share: the running stack's ledger, release and Airflow."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import duckdb
+
+from scenelake.adapters.airflow_api import AirflowApi
+from scenelake.adapters.duckdb_reader import attach_release, connect
+from scenelake.adapters.dynamo_ledger import DynamoLedger
+from scenelake.adapters.objects import Objects, s3_objects
+from scenelake.contracts.paths import LakePaths
+from scenelake.contracts.releases import Release
+from scenelake.runtime.settings import Settings, load_settings
+from scenelake.serialise.releases import latest_release, load_release
+
+
+@dataclass
+class Workspace:
+    """Doors to one running stack, opened when first used."""
+
+    settings: Settings
+
+    @classmethod
+    def open(cls) -> "Workspace":
+        return cls(load_settings())
+
+    @cached_property
+    def objects(self) -> Objects:
+        return s3_objects(self.settings)
+
+    @cached_property
+    def ledger(self) -> DynamoLedger:
+        return DynamoLedger.from_settings(self.settings)
+
+    @cached_property
+    def paths(self) -> LakePaths:
+        return LakePaths(self.settings.lake_uri)
+
+    @cached_property
+    def airflow(self) -> AirflowApi | None:
+        return None
+
+    def release(self, release_id: str | None = None) -> Release | None:
+        """A release by id, or the newest; None when there is none yet."""
+        if release_id is None:
+            return latest_release(self.objects, self.paths)
+        return load_release(self.objects, self.paths, release_id)
+
+    def attach(self, release: Release) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection whose views are the release's tables."""
+        connection = connect(self.settings)
+        attach_release(connection, release)
+        return connection

@@ -1,0 +1,35 @@
+"""Configuration of the decode stage."""
+
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+DECODE_VERSION = "1"
+"""Version of the rules of this stage; it is part of the recipe, so a change of meaning must raise it."""
+
+MIB = 1024 * 1024
+
+
+class DecodeConfig(BaseModel):
+    """Bounds and sizes of decode.
+
+    Attributes:
+        max_chunk_bytes: largest chunk or message that is believed, compressed or not. Recorders write
+            chunks of 1 to 16 MiB, so this leaves room and still keeps a hostile claim from filling memory.
+        max_record_bytes: largest schema, channel, metadata or header record.
+        slot_ns: length of a payload file's slot of log time, anchored at the epoch.
+        row_group_bytes: payload bytes that a file buffers before it writes a row group.
+        buffer_bytes: payload bytes that all open files of one object buffer together.
+        max_open_files: open payload files of one object; the least recently used one is closed.
+        max_payload_files: payload files of one object; beyond it the log times are held to be garbage.
+        index_rows: rows that the index and each small table buffer before they write a row group.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_chunk_bytes: PositiveInt = 256 * MIB
+    max_record_bytes: PositiveInt = 16 * MIB
+    slot_ns: PositiveInt = 20_000_000_000
+    row_group_bytes: PositiveInt = 32 * MIB
+    buffer_bytes: PositiveInt = 96 * MIB
+    max_open_files: PositiveInt = 16
+    max_payload_files: PositiveInt = 16_384
+    index_rows: PositiveInt = 32_768

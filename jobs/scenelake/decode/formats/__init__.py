@@ -1,0 +1,1 @@
+"""Container formats: bounded readers that deliver messages in file order and report what they could not read."""

@@ -1,0 +1,236 @@
+"""Reads ROS 2 messages in CDR (XCDR1, plain) by a plan compiled once per schema.
+
+A message becomes a flat dict: nested messages contribute dotted names (``header.stamp.sec``), numeric
+arrays are zero-copy NumPy views, arrays of messages are lists of such dicts. Runs of fixed-size fields are
+unpacked by one ``struct`` call. Source: OMG CDR (formal/02-06-51) as ROS 2 uses it: a 4-byte encapsulation
+header, alignment counted from behind it, strings with a terminating NUL.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from scenelake.contracts.errors import BadInputError
+from scenelake.decode.formats.ros2msg import PRIMITIVES, Definitions, Field
+
+MAX_PLAN_FIELDS = 4096
+"""Fields of one message type with everything nested in it; real ones stay below 200."""
+MAX_NESTING = 32
+_BIG_ENDIAN, _LITTLE_ENDIAN = b"\x00\x00", b"\x00\x01"
+_CODE_SIZES = dict(PRIMITIVES.values())
+
+
+@dataclass(slots=True)
+class _Run:
+    """Consecutive fixed-size fields; the layout depends on where (modulo 8) the run starts."""
+
+    names: list[str] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
+    layouts: dict[tuple[str, int], struct.Struct] = field(default_factory=dict)
+
+    def layout(self, order: str, start: int) -> struct.Struct:
+        key = (order, start % 8)
+        if key not in self.layouts:
+            text, at = order, start % 8
+            for code in self.codes:
+                size = _CODE_SIZES[code]
+                pad = -at % size
+                text += f"{pad}x{code}" if pad else code
+                at += pad + size
+            self.layouts[key] = struct.Struct(text)
+        return self.layouts[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    name: str
+    code: str
+    size: int
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    name: str
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Messages:
+    name: str
+    plan: "Plan"
+    length: int | None
+
+
+_Step = _Run | _Text | _Numbers | _Texts | _Messages
+
+
+@dataclass(slots=True)
+class Plan:
+    """How to read one message type.
+
+    Attributes:
+        min_bytes: no message of the type is smaller; bounds what a sequence's count may claim.
+    """
+
+    steps: list[_Step]
+    min_bytes: int
+
+
+def compile_plan(definitions: Definitions, name: str) -> Plan:
+    """Plan for one type of a schema.
+
+    Raises:
+        BadInputError: reason ``schema_invalid`` for a type that is missing, contains itself, nests too deep
+            or is too large; ``schema_unsupported`` for wide strings.
+    """
+    return _Compiler(definitions).plan(name, ())
+
+
+class _Compiler:
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._fields = 0
+
+    def plan(self, name: str, outer: tuple[str, ...]) -> Plan:
+        steps: list[_Step] = []
+        min_bytes = self._append(name, "", outer, steps)
+        return Plan(steps, max(min_bytes, 1))
+
+    def _append(self, name: str, prefix: str, outer: tuple[str, ...], steps: list[_Step]) -> int:
+        if name in outer or len(outer) >= MAX_NESTING:
+            raise BadInputError(f"{name}: contains itself or nests too deep", reason="schema_invalid")
+        if name not in self._definitions:
+            raise BadInputError(f"{name}: the schema does not define it", reason="schema_invalid")
+        min_bytes = 0
+        for entry in self._definitions[name]:
+            self._fields += 1
+            if self._fields > MAX_PLAN_FIELDS:
+                raise BadInputError(f"{name}: more than {MAX_PLAN_FIELDS} fields", reason="schema_invalid")
+            min_bytes += self._append_field(entry, prefix + entry.name, (*outer, name), steps)
+        return min_bytes
+
+    def _append_field(self, entry: Field, path: str, outer: tuple[str, ...], steps: list[_Step]) -> int:
+        if entry.type == "wstring":
+            raise BadInputError(f"{path}: wide strings are not read", reason="schema_unsupported")
+        count = entry.length if entry.length is not None else 0
+        if entry.type == "string":
+            steps.append(_Texts(path, entry.length) if entry.is_array else _Text(path))
+            return 5 * count if entry.length is not None else 4
+        if entry.type in PRIMITIVES:
+            code, size = PRIMITIVES[entry.type]
+            if entry.is_array:
+                steps.append(_Numbers(path, code, size, entry.length))
+                return size * count if entry.length is not None else 4
+            if not (steps and isinstance(steps[-1], _Run)):
+                steps.append(_Run())
+            run = steps[-1]
+            if isinstance(run, _Run):
+                run.names.append(path)
+                run.codes.append(code)
+            return size
+        if not entry.is_array:
+            return self._append(entry.type, f"{path}.", outer, steps)
+        plan = self.plan(entry.type, outer)
+        steps.append(_Messages(path, plan, entry.length))
+        return plan.min_bytes * count if entry.length is not None else 4
+
+
+def read_cdr(plan: Plan, data: memoryview) -> dict[str, Any]:
+    """One message as a flat dict of Python scalars, strings, NumPy views and lists of dicts.
+
+    Raises:
+        BadInputError: reason ``cdr_encapsulation_unsupported`` or ``cdr_contradicts_schema``.
+    """
+    encapsulation = bytes(data[:2])
+    if len(data) < 4 or encapsulation not in (_BIG_ENDIAN, _LITTLE_ENDIAN):
+        raise BadInputError(
+            f"expected a plain CDR encapsulation, got {encapsulation.hex() or 'no bytes'}",
+            reason="cdr_encapsulation_unsupported",
+        )
+    body = data[4:]
+    reader = _Reader(body, "<" if encapsulation == _LITTLE_ENDIAN else ">")
+    try:
+        message = reader.message(plan)
+    except (struct.error, UnicodeDecodeError) as error:
+        raise _contradiction(f"at byte {reader.at}: {error}") from error
+    # Writers pad the end to 4 bytes.
+    if len(body) - reader.at > 3:
+        raise _contradiction(f"{len(body) - reader.at} bytes are left over")
+    return message
+
+
+def _contradiction(detail: str) -> BadInputError:
+    return BadInputError(f"the bytes contradict the schema: {detail}", reason="cdr_contradicts_schema")
+
+
+class _Reader:
+    def __init__(self, body: memoryview, order: str) -> None:
+        self._body = body
+        self._size = len(body)
+        self._order = order
+        self._u32 = struct.Struct(f"{order}I")
+        self.at = 0
+
+    def message(self, plan: Plan) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for step in plan.steps:
+            if isinstance(step, _Run):
+                layout = step.layout(self._order, self.at)
+                values.update(zip(step.names, layout.unpack_from(self._body, self.at), strict=True))
+                self.at += layout.size
+            elif isinstance(step, _Text):
+                values[step.name] = self._text()
+            elif isinstance(step, _Numbers):
+                values[step.name] = self._numbers(step)
+            elif isinstance(step, _Texts):
+                values[step.name] = [self._text() for _ in range(self._count(step.length, 5))]
+            else:
+                count = self._count(step.length, step.plan.min_bytes)
+                values[step.name] = [self.message(step.plan) for _ in range(count)]
+        return values
+
+    def _length(self) -> int:
+        self.at += -self.at % 4
+        length: int = self._u32.unpack_from(self._body, self.at)[0]
+        self.at += 4
+        return length
+
+    def _count(self, fixed: int | None, min_bytes: int) -> int:
+        count = self._length() if fixed is None else fixed
+        if count * min_bytes > self._size - self.at:
+            raise _contradiction(f"{count} elements are claimed at byte {self.at}, {self._size - self.at} bytes left")
+        return count
+
+    def _text(self) -> str:
+        length = self._length()
+        end = self.at + length
+        if end > self._size:
+            raise _contradiction(f"a string of {length} bytes at byte {self.at}")
+        text = bytes(self._body[self.at : end])
+        self.at = end
+        # Some writers send an empty string as length 0, without its NUL.
+        return text.removesuffix(b"\x00").decode()
+
+    def _numbers(self, step: _Numbers) -> np.ndarray:
+        count = self._count(step.length, step.size)
+        if not count:
+            return np.empty(0, f"{self._order}{_NUMPY_CODES[step.code]}")
+        self.at += -self.at % step.size
+        end = self.at + count * step.size
+        if end > self._size:
+            raise _contradiction(f"{count} numbers of {step.size} bytes at byte {self.at}")
+        numbers = np.frombuffer(self._body, f"{self._order}{_NUMPY_CODES[step.code]}", count, self.at)
+        self.at = end
+        return numbers
+
+
+_NUMPY_CODES = {"?": "u1", "b": "i1", "B": "u1", "h": "i2", "H": "u2", "i": "i4", "I": "u4", "q": "i8", "Q": "u8",
+                "f": "f4", "d": "f8"}  # fmt: skip

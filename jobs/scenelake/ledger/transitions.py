@@ -1,0 +1,84 @@
+"""The rules of the ledger as values: history entries, identities of batches, and what poison looks like."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from scenelake.contracts.drops import Drop, DropState, Settlement
+from scenelake.contracts.errors import ScenelakeError
+
+RENEWABLE = frozenset({DropState.BUILT, DropState.REJECTED, DropState.DUPLICATE})
+"""Terminal states that a rebuild, asked for by a person, may claim again; FORGOTTEN stays forgotten."""
+
+LAPSED = "the lease of the attempt before lapsed or was handed back"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One entry of a drop's history."""
+
+    at_ns: int
+    state: DropState
+    batch_id: str | None = None
+    attempt: int = 0
+    reason: str | None = None
+
+    def to_item(self) -> dict[str, object]:
+        return {
+            "at_ns": self.at_ns,
+            "state": str(self.state),
+            "batch_id": self.batch_id,
+            "attempt": self.attempt,
+            "reason": self.reason,
+        }
+
+
+def registered(drop: Drop) -> Transition:
+    """The first entry of every history."""
+    return Transition(drop.received_at_ns, drop.state, reason=drop.reason)
+
+
+def new_batch_id(drops: Sequence[Drop], now_ns: int) -> str:
+    """Identity of a claim: its time to the second and eight hex digits of who was claimed, and when.
+
+    Two claims of the same drops in the same nanosecond share an id, and the ledger lets one of them win.
+    """
+    digest = hashlib.sha256("\x1f".join((str(now_ns), *sorted(d.drop_id for d in drops))).encode()).hexdigest()
+    return f"b{utc_text(now_ns, '%Y%m%dT%H%M%SZ')}-{digest[:8]}"
+
+
+def is_claimable(drop: Drop, *, rebuild: bool) -> bool:
+    """PENDING, or ended and asked for again; a drop without a drive cannot be built at all."""
+    if not drop.drive_id:
+        return False
+    return drop.state is DropState.PENDING or (rebuild and drop.state in RENEWABLE)
+
+
+def check_settlements(settlements: Sequence[Settlement]) -> None:
+    """A settlement ends a drop.
+
+    Raises:
+        ScenelakeError: for a state that is not terminal, or a drop that is settled twice.
+    """
+    for settlement in settlements:
+        if not settlement.state.is_terminal:
+            raise ScenelakeError(f"drop {settlement.drop_id}: expected a terminal state, got {settlement.state}")
+    if len({s.drop_id for s in settlements}) != len(settlements):
+        raise ScenelakeError("expected one settlement per drop, got two for the same one")
+
+
+def poison_reason(batch_id: str, attempts: int, history: Sequence[Mapping[str, object]]) -> str:
+    """Why a drop is given up, with its evidence: when each attempt took it, and how that ended."""
+    starts = [e for e in history if e["state"] == str(DropState.CLAIMED) and e["batch_id"] == batch_id]
+    evidence = "; ".join(
+        f"attempt {e['attempt']} took it at {utc_text(int(str(e['at_ns'])))}"
+        + (f" ({e['reason']})" if e.get("reason") else "")
+        for e in starts
+    )
+    return f"poison: {attempts} attempt(s) of batch {batch_id} ended without a verdict: {evidence}"
+
+
+def utc_text(at_ns: int, pattern: str = "%Y-%m-%dT%H:%M:%SZ") -> str:
+    """A time for people and names, to the second."""
+    return datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).strftime(pattern)

@@ -1,0 +1,18 @@
+"""The assets that connect the DAGs, each named once."""
+
+from airflow.sdk import Asset, AssetWatcher
+
+from scenelake_airflow.triggers.doorbell import DoorbellTrigger
+
+DOORBELL = Asset(
+    name="scenelake_doorbell",
+    uri="scenelake://doorbell",
+    watchers=[AssetWatcher(name="doorbell_queue", trigger=DoorbellTrigger())],
+)
+"""Rung once a drop is in the ledger. It says "look", never what to work on."""
+
+BACKLOG = Asset(name="scenelake_backlog", uri="scenelake://backlog")
+"""A batch was let go of (settled or handed back), so its place and its drives are free for a waiting drop."""
+
+GOLD = Asset(name="scenelake_gold", uri="scenelake://gold")
+"""Gold was committed; the event's extra is serialise's answer (release id, counts)."""

@@ -1,0 +1,34 @@
+"""Fixtures that every suite shares."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+REAL_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """Finds a folder of the real recordings that lie beside the checkout.
+
+    Skips with a reason where they are absent; fails instead when SCENELAKE_REQUIRE_REAL_DATA=1.
+    """
+
+    def find(name: str) -> Path:
+        folder = REAL_DATA / name
+        if not folder.is_dir():
+            message = f"real recording {name} is not beside the checkout (../shared/data/{name})"
+            if os.environ.get("SCENELAKE_REQUIRE_REAL_DATA") == "1":
+                pytest.fail(message)
+            pytest.skip(message)
+        return folder
+
+    return find
