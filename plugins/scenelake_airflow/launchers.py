@@ -84,7 +84,7 @@ class LocalProcessLauncher:
     def run(self, command: JobCommand, on_line: Callable[[str], None]) -> JobEnd:
         with tempfile.TemporaryDirectory(prefix="scenelake-job-") as folder:
             result = Path(folder) / "result.json"
-            argv = self.command_line(command) + ["--result", str(result)]
+            argv = [*self.command_line(command), "--result", str(result)]
             log.info("running %s", " ".join(argv))
             # A session of its own, so that one signal reaches the JVM and the Python workers as well.
             process = subprocess.Popen(

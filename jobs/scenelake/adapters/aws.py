@@ -7,6 +7,9 @@ from botocore.config import Config
 
 from scenelake.runtime.settings import Settings
 
+LAPTOP_CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+"""What the laptop stack's stand-in for AWS is given, so that nobody's real keys ever reach it."""
+
 
 def client_config() -> Config:
     """Retries and time-outs shared by every AWS client."""
@@ -15,6 +18,11 @@ def client_config() -> Config:
 
 def aws_client(service: str, settings: Settings) -> Any:
     """A boto3 client for the settings' region and endpoint."""
+    credentials = LAPTOP_CREDENTIALS if settings.endpoint_url else {}
     return boto3.client(
-        service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=client_config()
+        service,
+        region_name=settings.region,
+        endpoint_url=settings.endpoint_url,
+        config=client_config(),
+        **credentials,
     )

@@ -185,4 +185,5 @@ def _translated(error: ClientError, operation: str, table: str) -> Exception:
         return TransientError(f"{operation} on table {table} answered {code}")
     if code == "ResourceNotFoundException":
         return ConfigurationError(f"ledger table {table} (or its index) does not exist; create the landing zone first")
-    return error
+    untranslated: Exception = error
+    return untranslated

@@ -262,8 +262,8 @@ class ChannelClock:
         nbr_duplicate_stamps: rows whose stamp equals the previous row's.
         nbr_backward_jumps, largest_backward_ns: stamps that go back in recording order.
         nbr_gaps, largest_gap_ns: steps longer than 3 median periods (and 100 ms).
-        offset_from_reference_ns: how far the channel's first stamp lies from the nearest stamp of the
-            reference's span, when the two do not overlap or barely do; None when they overlap.
+        offset_from_reference_ns: the channel's first stamp minus the reference's first stamp, when the two
+            spans do not overlap or barely do; None when they overlap.
         epoch: utc, or boot_time when stamps lie before 2000-01-01, or future.
     """
 

@@ -123,7 +123,7 @@ def quaternion_of(rotation: Floats) -> Floats:
     ])  # fmt: skip
     row = rows[int(np.argmax(squares))]
     unit = row / np.linalg.norm(row)
-    return unit if unit[0] >= 0 else -unit
+    return np.asarray(unit if unit[0] >= 0 else -unit)
 
 
 def rotation_of(quaternion_wxyz: Sequence[float] | Floats) -> Floats:
@@ -208,7 +208,9 @@ def pose(center_m: Sequence[float] | Floats, quaternion_wxyz: Sequence[float] | 
     return ros().Pose(position=point(center_m), orientation=quaternion(quaternion_wxyz))
 
 
-def pose_stamped(stamp_ns: int, frame_id: str, center_m: Sequence[float], quaternion_wxyz: Sequence[float]) -> Any:
+def pose_stamped(
+    stamp_ns: int, frame_id: str, center_m: Sequence[float] | Floats, quaternion_wxyz: Sequence[float] | Floats
+) -> Any:
     """Pose of ``base_link`` in ``frame_id``, for sources that have no velocity to put into an Odometry."""
     return ros().PoseStamped(header=header(stamp_ns, frame_id), pose=pose(center_m, quaternion_wxyz))
 
@@ -235,9 +237,7 @@ def _detection(stamp_ns: int, frame_id: str, box: Box) -> Any:
     )
 
 
-def nav_sat_fix(
-    stamp_ns: int, frame_id: str, position: Sequence[float], covariance_m2: Floats | None = None
-) -> Any:
+def nav_sat_fix(stamp_ns: int, frame_id: str, position: Sequence[float], covariance_m2: Floats | None = None) -> Any:
     """A fix at (latitude_deg, longitude_deg, altitude_m); covariance ``[3, 3]`` east, north, up or unknown."""
     latitude_deg, longitude_deg, altitude_m = (float(value) for value in position)
     fix = ros().NavSatFix

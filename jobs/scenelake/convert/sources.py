@@ -1,8 +1,10 @@
 """Finding a recording in a dataset folder, and reading its stamps without floating-point time."""
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,7 @@ from scenelake.convert.recording import stamps
 
 MAX_DEPTH = 6
 NS_PER_S = 1_000_000_000
-_SECONDS = re.compile(r"(\d{1,10})(?:\.(\d{1,9}))?\Z")
+_SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9}))?\Z")
 
 
 def find_folder(source: Path, marker: str, expected: str) -> Path:
@@ -56,9 +58,7 @@ def read_text(path: Path) -> str:
     try:
         return read_bytes(path).decode()
     except UnicodeDecodeError as error:
-        raise BadInputError(
-            f"{path}: not UTF-8 text", reason="malformed_text", byte_offset=error.start
-        ) from error
+        raise BadInputError(f"{path}: not UTF-8 text", reason="malformed_text", byte_offset=error.start) from error
 
 
 def nanoseconds_of_text(text: str) -> int:
@@ -100,3 +100,15 @@ def stamp_remarks(topic: str, stamps_ns: Sequence[int] | npt.NDArray[np.int64]) 
     for step in steps[steps < 0].tolist():
         remarks.append(f"{topic}: stamps jump back by {-step} ns; kept in recorded order")
     return remarks
+
+
+def read_array(path: Path) -> npt.NDArray[Any]:
+    """A NumPy file; pickled objects in it are refused.
+
+    Raises:
+        BadInputError: it is missing or no plain NumPy array.
+    """
+    try:
+        return np.asarray(np.load(io.BytesIO(read_bytes(path)), allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise BadInputError(f"{path}: not a plain NumPy array: {error}", reason="malformed_array") from error

@@ -100,3 +100,46 @@ def _integer(name: str, value: object) -> int:
         return int(str(value))
     except ValueError:
         raise ConfigurationError(f"SCENELAKE_{name.upper()}: expected an integer, got {value!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class StackConfig:
+    """Where the laptop stack runs.
+
+    Attributes:
+        home: folder of all its state.
+        repository: checkout with ``dags/``, ``plugins/`` and ``deploy/``.
+        airflow_port, aws_port: ports on 127.0.0.1 of Airflow and of the stand-in for AWS.
+        parallelism: tasks that Airflow runs at once.
+    """
+
+    home: Path
+    repository: Path
+    airflow_port: int = 8080
+    aws_port: int = 5566
+    parallelism: int = 6
+
+
+def load_stack_config(environment: Mapping[str, str] | None = None) -> StackConfig:
+    """Reads ``SCENELAKE_AIRFLOW_PORT``, ``SCENELAKE_AWS_PORT``, ``SCENELAKE_PARALLELISM`` and the home folder.
+
+    Raises:
+        ConfigurationError: for a port or a number that is not one.
+    """
+    env = os.environ if environment is None else environment
+    repository = Path(env.get("SCENELAKE_REPOSITORY") or Path(__file__).resolve().parents[3])
+    numbers = {
+        name: _integer(name, env[f"SCENELAKE_{name.upper()}"])
+        for name in ("airflow_port", "aws_port", "parallelism")
+        if env.get(f"SCENELAKE_{name.upper()}")
+    }
+    for name in ("airflow_port", "aws_port"):
+        if name in numbers and not 1 <= numbers[name] <= 65535:
+            raise ConfigurationError(f"SCENELAKE_{name.upper()}: expected a port from 1 to 65535, got {numbers[name]}")
+    return StackConfig(home=home_folder(env), repository=repository.absolute(), **numbers)
+
+
+def environment_for(changes: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:
+    """This process's environment for a child: less the variables with the given prefixes, with the changes."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(without)}
+    return {**kept, **changes}

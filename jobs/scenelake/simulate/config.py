@@ -91,7 +91,7 @@ class Lidar(Sensor):
     """A spinning LiDAR: one sweep a message, stamped at its first column, counter-clockwise from the rear."""
 
     rings: Annotated[int, Field(ge=1, le=256)] = 32
-    azimuths: Annotated[int, Field(ge=8, le=8192)] = 512
+    azimuths: Annotated[int, Field(ge=8, le=8192)] = 450
     elevation_min_deg: float = -24.0
     elevation_max_deg: float = 10.0
     range_max_m: Positive = 80.0
@@ -191,7 +191,7 @@ class DriveConfig(Frozen):
 
 
 def check_topics_and_faults(sensors: tuple[Sensor, ...], faults: tuple[Fault, ...]) -> None:
-    """Raises ValueError for a topic used twice or a fault that names no sensor, or not a camera where it must."""
+    """Raises ValueError for a topic used twice or a fault that names no sensor or one that cannot have it."""
     topics = [s.topic for s in sensors] + [s.info_topic for s in sensors if isinstance(s, Camera)]
     twice = sorted({t for t in topics if topics.count(t) > 1})
     if twice:
@@ -202,6 +202,8 @@ def check_topics_and_faults(sensors: tuple[Sensor, ...], faults: tuple[Fault, ..
             raise ValueError(f"{fault.kind}: no sensor {fault.sensor!r}, there are {', '.join(sorted(by_topic))}")
         if fault.kind in CAMERA_FAULTS and not isinstance(by_topic[fault.sensor], Camera):
             raise ValueError(f"{fault.kind}: {fault.sensor!r} is not a camera")
+        if fault.kind == "miscalibration" and not isinstance(by_topic[fault.sensor], Camera | Lidar | Radar):
+            raise ValueError(f"{fault.kind}: {fault.sensor!r} is not a camera, LiDAR or radar")
 
 
 def _camera(name: str, mount: Mount, rate_hz: float, phase_ns: int) -> Camera:

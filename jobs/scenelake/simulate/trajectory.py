@@ -7,6 +7,7 @@ their derivatives are exact.
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from scenelake.simulate.geometry import Floats, Transform, rotation_from_rpy
 
@@ -42,6 +43,12 @@ class Motions:
     sway_phase_rad: Floats
     lateral_m: Floats
     heading_rad: Floats
+
+    @property
+    def is_still(self) -> npt.NDArray[np.bool_]:
+        """Which things never move, (n,)."""
+        still: npt.NDArray[np.bool_] = (self.speed_m_s == 0) & (self.sway_m == 0)
+        return still
 
     def take(self, rows: object) -> "Motions":
         return Motions(*(getattr(self, name)[rows] for name in self.__slots__))
@@ -94,14 +101,16 @@ class EgoState:
     def velocity_of(self, point_m: Floats) -> Floats:
         """Map-frame velocity (m, 3) of a point (3,) that is fixed to base_link."""
         spin = np.cross(self.angular_velocity_rad_s, point_m)
-        return self.velocity_m_s + np.einsum("mij,mj->mi", self.rotation, spin)
+        velocity: Floats = self.velocity_m_s + np.einsum("mij,mj->mi", self.rotation, spin)
+        return velocity
 
     def specific_force_at(self, point_m: Floats) -> Floats:
         """What an accelerometer at a point (3,) of base_link feels, in base_link axes, (m, 3), gravity included."""
         omega, alpha = self.angular_velocity_rad_s, self.angular_acceleration_rad_s2
         lever = np.cross(alpha, point_m) + np.cross(omega, np.cross(omega, point_m))
         felt = self.acceleration_m_s2 + np.array([0.0, 0.0, GRAVITY_M_S2])
-        return np.einsum("mji,mj->mi", self.rotation, felt) + lever
+        force: Floats = np.einsum("mji,mj->mi", self.rotation, felt) + lever
+        return force
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,7 @@ def interpolate_slerp(
     is_valid = around.is_inside & (around.gap_ns <= max_gap_ns)
     is_valid[is_valid] = is_rotation[around.before[is_valid]] & is_rotation[around.after[is_valid]]
     result = np.full((len(targets_ns), 4), np.nan)
-    result[is_valid] = _arc(
-        unit[around.before[is_valid]], unit[around.after[is_valid]], around.weight[is_valid]
-    )
+    result[is_valid] = _arc(unit[around.before[is_valid]], unit[around.after[is_valid]], around.weight[is_valid])
     return Interpolated(result, is_valid)
 
 

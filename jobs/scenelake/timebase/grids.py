@@ -38,13 +38,13 @@ class Grid:
         """Number of the last tick at or before each stamp: (n,) int64."""
         cycle_ns = self.seconds * SECOND_NS
         cycles, rest_ns = np.divmod(timestamps_ns, cycle_ns)
-        return cycles * self.ticks + rest_ns * self.ticks // cycle_ns
+        return np.asarray(cycles * self.ticks + rest_ns * self.ticks // cycle_ns)
 
     def times_of(self, ticks: Int64Array) -> Int64Array:
         """First whole nanosecond of each tick: (n,) int64."""
         cycle_ns = self.seconds * SECOND_NS
         cycles, rest = np.divmod(ticks, self.ticks)
-        return cycles * cycle_ns - (-rest * cycle_ns // self.ticks)
+        return np.asarray(cycles * cycle_ns - (-rest * cycle_ns // self.ticks))
 
     def times_in(self, window: Window) -> Int64Array:
         """Times of the ticks inside a half-open window, ascending."""

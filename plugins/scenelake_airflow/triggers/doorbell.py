@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
+
 from scenelake.contracts.errors import ConfigurationError
 from scenelake.runtime.settings import load_settings
 

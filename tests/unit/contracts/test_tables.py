@@ -23,7 +23,8 @@ def test_every_column_is_used_and_documented() -> None:
     used = {name for table in ALL for name in table.columns}
     assert used, "no table was found"
     assert set(COLUMNS) == used, f"unused: {set(COLUMNS) - used}"
-    assert all(doc.endswith((".", ";")) for _, doc in COLUMNS.values())
+    undocumented = [name for name, (_, doc) in COLUMNS.items() if len(doc) < 5]
+    assert not undocumented
 
 
 def test_every_modality_has_a_table() -> None:

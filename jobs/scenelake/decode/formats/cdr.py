@@ -18,6 +18,8 @@ from scenelake.decode.formats.ros2msg import PRIMITIVES, Definitions, Field
 MAX_PLAN_FIELDS = 4096
 """Fields of one message type with everything nested in it; real ones stay below 200."""
 MAX_NESTING = 32
+MAX_ELEMENTS = 1_000_000
+"""Texts and nested messages in one message: each costs far more memory than the byte that can claim it."""
 _BIG_ENDIAN, _LITTLE_ENDIAN = b"\x00\x00", b"\x00\x01"
 _CODE_SIZES = dict(PRIMITIVES.values())
 
@@ -123,7 +125,7 @@ class _Compiler:
         count = entry.length if entry.length is not None else 0
         if entry.type == "string":
             steps.append(_Texts(path, entry.length) if entry.is_array else _Text(path))
-            return 5 * count if entry.length is not None else 4
+            return 4 * count if entry.length is not None else 4
         if entry.type in PRIMITIVES:
             code, size = PRIMITIVES[entry.type]
             if entry.is_array:
@@ -177,6 +179,7 @@ class _Reader:
         self._size = len(body)
         self._order = order
         self._u32 = struct.Struct(f"{order}I")
+        self._elements = 0
         self.at = 0
 
     def message(self, plan: Plan) -> dict[str, Any]:
@@ -191,9 +194,9 @@ class _Reader:
             elif isinstance(step, _Numbers):
                 values[step.name] = self._numbers(step)
             elif isinstance(step, _Texts):
-                values[step.name] = [self._text() for _ in range(self._count(step.length, 5))]
+                values[step.name] = [self._text() for _ in range(self._elements_of(step.length, 4))]
             else:
-                count = self._count(step.length, step.plan.min_bytes)
+                count = self._elements_of(step.length, step.plan.min_bytes)
                 values[step.name] = [self.message(step.plan) for _ in range(count)]
         return values
 
@@ -207,6 +210,13 @@ class _Reader:
         count = self._length() if fixed is None else fixed
         if count * min_bytes > self._size - self.at:
             raise _contradiction(f"{count} elements are claimed at byte {self.at}, {self._size - self.at} bytes left")
+        return count
+
+    def _elements_of(self, fixed: int | None, min_bytes: int) -> int:
+        count = self._count(fixed, min_bytes)
+        self._elements += count
+        if self._elements > MAX_ELEMENTS:
+            raise BadInputError(f"more than {MAX_ELEMENTS} texts and nested messages", reason="message_too_large")
         return count
 
     def _text(self) -> str:

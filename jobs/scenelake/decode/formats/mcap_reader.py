@@ -113,6 +113,13 @@ class McapReader:
             offset = end
         self._report("truncated", "the file ends without a DataEnd record", offset, self._size)
 
+    def channel(self, channel_id: int) -> Channel:
+        """A channel by id, made up where the file defines none."""
+        return self._resolve(channel_id)[0]
+
+    def schema(self, channel: Channel) -> Schema | None:
+        return self._resolve(channel.channel_id)[1]
+
     def _read(self, offset: int, length: int) -> bytes:
         self._file.seek(offset)
         return self._file.read(length)
@@ -126,9 +133,7 @@ class McapReader:
             raise BadInputError("the object is empty", reason="empty_object", byte_offset=0)
         start = self._read(0, len(MAGIC))
         if start != MAGIC:
-            raise BadInputError(
-                f"expected the MCAP magic {MAGIC!r}, got {start!r}", reason="not_mcap", byte_offset=0
-            )
+            raise BadInputError(f"expected the MCAP magic {MAGIC!r}, got {start!r}", reason="not_mcap", byte_offset=0)
 
     def _report_framing(self, offset: int, opcode: int, length: int) -> None:
         is_whole = self._read(self._size - len(MAGIC), len(MAGIC)) == MAGIC
@@ -177,7 +182,7 @@ class McapReader:
             self._define(opcode, body[start:end], chunk_offset)
         elif opcode < 0x80:
             raise RecordError(f"opcode {opcode:#04x} does not belong in a chunk")
-        return end
+        return int(end)
 
     def _message(self, body: memoryview, chunk_offset: int, message_offset: int) -> McapMessage:
         if len(body) < records.MESSAGE_HEAD.size:

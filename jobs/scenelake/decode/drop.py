@@ -1,0 +1,76 @@
+"""Decodes one dropped object from a local copy: the engine-neutral function that a task runs."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from scenelake.contracts.drops import Drop
+from scenelake.contracts.errors import BadInputError
+from scenelake.contracts.paths import LakePaths
+from scenelake.contracts.stages import DropOutcome, DropVerdict, Problem
+from scenelake.decode.config import DecodeConfig
+from scenelake.decode.decoding import FORMAT, Decoding
+from scenelake.decode.sinks import Sink
+
+OUTCOME_FILE = "outcome.json"
+
+
+def decode_object(
+    path: Path,
+    *,
+    drop: Drop,
+    object_sha256: str,
+    recipe: str,
+    config: DecodeConfig,
+    sink: Sink,
+    paths: LakePaths,
+) -> DropOutcome:
+    """Decodes the object at ``path`` and writes everything that decode leaves, ``outcome.json`` last.
+
+    A bad object does not raise: its outcome is REJECTED with the reason, the URI and the byte. The same
+    object and recipe give the same files, byte for byte. ``path``'s folder is used for temporary files.
+    """
+    scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix="decode-"))
+    folder = paths.decoded(recipe, drop.drop_id)
+    try:
+        with Decoding(object_sha256, config, paths, sink, scratch, folder) as decoding:
+            try:
+                outcome = decoding.run(path, drop, recipe)
+            except BadInputError as error:
+                outcome = rejected(drop, object_sha256, recipe, error, decoding.problems)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    _write_outcome(sink, folder, outcome)
+    return outcome
+
+
+def write_rejection(sink: Sink, paths: LakePaths, drop: Drop, recipe: str, error: BadInputError) -> DropOutcome:
+    """Leaves the outcome of an object that could not even be fetched."""
+    outcome = rejected(drop, None, recipe, error)
+    _write_outcome(sink, paths.decoded(recipe, drop.drop_id), outcome)
+    return outcome
+
+
+def _write_outcome(sink: Sink, folder: str, outcome: DropOutcome) -> None:
+    sink.write(f"{folder}/{OUTCOME_FILE}", json.dumps(outcome.to_json(), indent=1, sort_keys=True).encode())
+
+
+def rejected(
+    drop: Drop, object_sha256: str | None, recipe: str, error: BadInputError, problems: tuple[Problem, ...] = ()
+) -> DropOutcome:
+    """The outcome of an object that cannot be used at all."""
+    where = "" if error.byte_offset is None else f" (byte {error.byte_offset})"
+    return DropOutcome(
+        drop_id=drop.drop_id,
+        verdict=DropVerdict.REJECTED,
+        reason=error.reason,
+        detail=f"{drop.uri}: {error}{where}",
+        format=None if error.reason in ("empty_object", "not_mcap") else FORMAT,
+        object_sha256=object_sha256,
+        size_bytes=drop.size_bytes,
+        recipe=recipe,
+        start_ns=None,
+        exclusive_end_ns=None,
+        problems=problems,
+    )

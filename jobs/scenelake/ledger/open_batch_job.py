@@ -1,0 +1,97 @@
+"""Opens the batch of a run: takes up the one it was started for, or claims the drops that a person named."""
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from scenelake.adapters.aws import aws_client
+from scenelake.adapters.dynamo_ledger import DynamoLedger
+from scenelake.adapters.landing import versions
+from scenelake.contracts.drops import Batch, DropState
+from scenelake.contracts.errors import BadInputError, ConfigurationError
+from scenelake.contracts.paths import split_uri
+from scenelake.ledger.claim_job import describe
+from scenelake.ledger.new_drop import ObjectVersion, is_folder_marker, new_drop
+from scenelake.runtime.command import claim_limits, run_command
+from scenelake.runtime.settings import Settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Answers ``{batch_id, attempt, run_id, drops, bytes}``, or a null ``batch_id`` and the ``reason``."""
+    parser = argparse.ArgumentParser(prog="scenelake-open-batch", description="Opens the batch of one run.")
+    parser.add_argument("--batch-id", help="a batch that was claimed already; needs --attempt")
+    parser.add_argument("--attempt", type=int, help="attempt at that batch; a stale one is fenced off")
+    parser.add_argument("--bucket", help="by hand: landing bucket (default: the configured one)")
+    parser.add_argument("--prefix", help="by hand: every drop whose key starts with this")
+    parser.add_argument("--drops", help="by hand: s3:// URIs, separated by commas")
+    parser.add_argument("--rebuild", action="store_true", help="by hand: also take drops that ended before")
+    return run_command("open_batch", parser, _open, argv)
+
+
+def _open(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    ledger = DynamoLedger.from_settings(settings)
+    if arguments.batch_id:
+        if arguments.attempt is None:
+            raise ConfigurationError("--attempt: expected the attempt of --batch-id, got nothing")
+        return _answer(ledger, ledger.renew(arguments.batch_id, arguments.attempt, time.time_ns()))
+    return _open_by_hand(arguments, settings, ledger)
+
+
+def _open_by_hand(arguments: argparse.Namespace, settings: Settings, ledger: DynamoLedger) -> dict[str, Any]:
+    now_ns = time.time_ns()
+    drop_ids = []
+    for found in _named_objects(arguments, settings):
+        drop = new_drop(found, now_ns)
+        ledger.register(drop)
+        drop_ids.append(drop.drop_id)
+    batch = ledger.claim_drops(drop_ids, claim_limits(settings), now_ns, rebuild=arguments.rebuild)
+    if batch is None:
+        return {"batch_id": None, "reason": _why_nothing(ledger, drop_ids, rebuild=arguments.rebuild)}
+    return _answer(ledger, batch)
+
+
+def _named_objects(arguments: argparse.Namespace, settings: Settings) -> Iterator[ObjectVersion]:
+    """Object versions under the prefix or the URIs.
+
+    Raises:
+        BadInputError: when a URI names nothing.
+        ConfigurationError: when neither a prefix nor drops are given.
+    """
+    s3 = aws_client("s3", settings)
+    if arguments.drops:
+        for uri in filter(None, (part.strip() for part in arguments.drops.split(","))):
+            try:
+                bucket, key = split_uri(uri)
+            except ValueError as error:
+                raise BadInputError(f"--drops: {error}", reason="not_a_uri") from error
+            found = [v for v in versions(s3, bucket, key) if v.key == key]
+            if not found:
+                raise BadInputError(f"--drops: {uri} does not exist", reason="not_found")
+            yield from found
+    elif arguments.prefix is not None or arguments.bucket:
+        bucket = arguments.bucket or settings.landing_bucket
+        for version in versions(s3, bucket, arguments.prefix or ""):
+            if not is_folder_marker(version.key, version.size_bytes):
+                yield version
+    else:
+        raise ConfigurationError("expected --batch-id, --prefix, --bucket or --drops, got none of them")
+
+
+def _answer(ledger: DynamoLedger, batch: Batch) -> dict[str, Any]:
+    described = describe(ledger, batch)
+    return {**described, "drops": described["nbr_drops"]}
+
+
+def _why_nothing(ledger: DynamoLedger, drop_ids: Sequence[str], *, rebuild: bool) -> str:
+    if not drop_ids:
+        return "there is no object under this name"
+    counts = Counter(drop.state for drop in map(ledger.get, drop_ids) if drop)
+    states = ", ".join(f"{n} {state}" for state, n in sorted(counts.items()))
+    remedy = "" if rebuild or not counts[DropState.BUILT] else "; ask for a rebuild to take built ones again"
+    return f"nothing to claim: {states}{remedy}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,177 @@
+"""What the checks look at, and what they say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from scenelake.contracts.errors import ScenelakeError
+from scenelake.contracts.modalities import Modality
+from scenelake.contracts.stages import ChannelClock, DropOutcome
+from scenelake.quality.config import QualityPolicy, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInScene:
+    """Messages of one channel in one scene. Times are ns.
+
+    Attributes:
+        nbr_distinct: messages with a stamp of their own.
+        largest_step_ns: longest time between two messages in a row; 0 with one message.
+        largest_step_start_ns: where that step begins.
+    """
+
+    nbr_messages: int
+    nbr_distinct: int
+    first_ns: int
+    last_ns: int
+    largest_step_ns: int
+    largest_step_start_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SceneFacts:
+    """One scene as the checks see it."""
+
+    scene_id: str
+    drive_id: str
+    start_ns: int
+    exclusive_end_ns: int
+    nbr_samples: int
+    drive_date: date
+    channels: Mapping[str, ChannelInScene]
+    objects: frozenset[str]
+
+    @property
+    def duration_ns(self) -> int:
+        return self.exclusive_end_ns - self.start_ns
+
+
+@dataclass(frozen=True, slots=True)
+class DriveFacts:
+    """One drive as the checks see it.
+
+    Attributes:
+        clocks: by channel.
+        sync_index, sync_error: synchronise's tables.
+        outcomes: decode's answers for the objects that make the drive, copies left out.
+    """
+
+    scenes: tuple[SceneFacts, ...]
+    clocks: Mapping[str, ChannelClock]
+    sync_index: pa.Table
+    sync_error: pa.Table
+    outcomes: tuple[DropOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's answer about one scene, or about one channel of it."""
+
+    scene: SceneFacts
+    channel: str | None
+    check_name: str
+    check_version: str
+    measured: float | None
+    threshold: float | None
+    verdict: Verdict
+    reason: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def judged(
+    policy: QualityPolicy,
+    scene: SceneFacts,
+    channel: str | None,
+    check: tuple[str, str],
+    *,
+    is_good: bool,
+    measured: float | None,
+    threshold: float | None,
+    reason: str,
+    evidence: Mapping[str, Any],
+) -> Finding:
+    """A finding whose verdict is pass, or what the policy says of failing this check.
+
+    Args:
+        check: name and version.
+        reason: what is wrong, for a person; dropped when nothing is.
+    """
+    name, version = check
+    verdict = Verdict.PASS if is_good else policy.consequence(name)
+    why = None if is_good else reason
+    return Finding(scene, channel, name, version, measured, threshold, verdict, why, evidence)
+
+
+def scene_facts(scenes: pa.Table, sample_data: pa.Table) -> tuple[SceneFacts, ...]:
+    """Groups ``sample_data`` by scene and channel in one pass.
+
+    Raises:
+        ScenelakeError: when a row of ``sample_data`` names a scene that ``scenes`` lacks.
+    """
+    rows = scenes.to_pylist()
+    scene_codes, scene_names = _codes(sample_data["scene_id"])
+    unknown = set(scene_names) - {row["scene_id"] for row in rows}
+    if unknown:
+        raise ScenelakeError(f"sample_data: expected scenes of the scene table, got also {', '.join(sorted(unknown))}")
+    channel_codes, channel_names = _codes(sample_data["channel"])
+    object_codes, object_names = _codes(sample_data["object_sha256"])
+    channels: dict[str, dict[str, ChannelInScene]] = {row["scene_id"]: {} for row in rows}
+    stamps = np.asarray(sample_data["timestamp_ns"].combine_chunks().to_numpy(zero_copy_only=False), np.int64)
+    group = scene_codes * max(len(channel_names), 1) + channel_codes
+    order = np.lexsort((stamps, group))
+    bounds = np.flatnonzero(np.diff(group[order], prepend=-1, append=-1))
+    for first, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        scene, channel = divmod(int(group[order[first]]), len(channel_names))
+        channels[scene_names[scene]][channel_names[channel]] = _channel_in_scene(stamps[order[first:end]])
+    objects: dict[str, set[str]] = {row["scene_id"]: set() for row in rows}
+    for pair in np.unique(scene_codes * max(len(object_names), 1) + object_codes).tolist():
+        scene, item = divmod(pair, len(object_names))
+        objects[scene_names[scene]].add(object_names[item])
+    wanted = ("scene_id", "drive_id", "start_ns", "exclusive_end_ns", "nbr_samples", "drive_date")
+    return tuple(
+        SceneFacts(
+            **{name: row[name] for name in wanted},
+            channels=channels[row["scene_id"]],
+            objects=frozenset(objects[row["scene_id"]]),
+        )
+        for row in rows
+    )
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[str]]:
+    encoded = column.combine_chunks().dictionary_encode()
+    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64), encoded.dictionary.to_pylist()
+
+
+def _channel_in_scene(sorted_ns: np.ndarray[Any, np.dtype[np.int64]]) -> ChannelInScene:
+    steps = np.diff(sorted_ns)
+    widest = int(steps.argmax()) if len(steps) else 0
+    return ChannelInScene(
+        nbr_messages=len(sorted_ns),
+        nbr_distinct=1 + int(np.count_nonzero(steps)),
+        first_ns=int(sorted_ns[0]),
+        last_ns=int(sorted_ns[-1]),
+        largest_step_ns=int(steps[widest]) if len(steps) else 0,
+        largest_step_start_ns=int(sorted_ns[widest]),
+    )
+
+
+PERIODIC = frozenset(
+    {
+        Modality.CAMERA,
+        Modality.LIDAR,
+        Modality.RADAR,
+        Modality.RADAR_TRACK,
+        Modality.IMU,
+        Modality.GNSS,
+        Modality.EGO_POSE,
+        Modality.ROBOT_STATE,
+        Modality.ACTION,
+        Modality.CAN,
+    }
+)
+"""Modalities that a working sensor keeps sending; the others speak when there is something to say."""

@@ -1,0 +1,218 @@
+"""The gold rows of one drive: which scenes are accepted, and what each table shall hold for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from scenelake.contracts.errors import ScenelakeError
+from scenelake.contracts.modalities import BATCHED_TABLES, SLOTTED_TABLES
+from scenelake.contracts.stages import DrivePlan, DropOutcome, PayloadFile
+from scenelake.contracts.tables import GOLD
+from scenelake.serialise.accounts import ACCEPTED_VERDICTS, Accounts, message_accounts
+from scenelake.serialise.canonical import conform, scene_hashes
+
+SCENE_TABLES = ("scene", "sample", "sample_data", "sync_index", *BATCHED_TABLES)
+"""Tables whose rows are a scene's content."""
+
+DRIVE_TABLES = (
+    "drive", "raw_object", "calibrated_sensor", "message_account", "qc_result", "quarantine", "release_scene",
+)  # fmt: skip
+"""Tables that are stated anew for a whole drive."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriveInput:
+    """What earlier stages left about one drive.
+
+    Attributes:
+        tables: synchronise's and quality's tables by name; absent ones are empty.
+        outcomes: decode's answer per drop.
+        batched: decoded rows of the batched tables, of all objects of the drive.
+        undecodable_ids: ``sample_data_id`` of messages that contradict their schema.
+    """
+
+    plan: DrivePlan
+    tables: Mapping[str, pa.Table]
+    outcomes: Mapping[str, DropOutcome]
+    batched: Mapping[str, pa.Table]
+    undecodable_ids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+
+
+@dataclass(frozen=True, slots=True)
+class DriveRows:
+    """What the gold tables shall hold for one drive.
+
+    Attributes:
+        scenes: ``{scene_id: content_hash}`` of the accepted scenes.
+        verdicts: of all scenes.
+        rows: by table; those of scene tables are of accepted scenes only.
+        payload_files: files that an accepted scene points to.
+        evidence: ``{evidence_uri: document}`` of scenes that were not accepted.
+    """
+
+    drive_id: str
+    scenes: dict[str, str]
+    verdicts: dict[str, str]
+    rows: dict[str, pa.Table]
+    payload_files: tuple[PayloadFile, ...]
+    evidence: dict[str, dict[str, Any]]
+    notes: dict[str, list[str]]
+
+
+def drive_rows(given: DriveInput, quarantine_uri: str) -> DriveRows:
+    """Works out the gold rows of a drive.
+
+    Raises:
+        ScenelakeError: a scene without a verdict, an account out of balance, or a payload file that decode
+            does not know.
+    """
+    verdicts = _verdicts(given)
+    accepted = pa.array(sorted(s for s, v in verdicts.items() if v in ACCEPTED_VERDICTS), pa.string())
+    every = {name: _table(given, name) for name in ("scene", "sample", "sample_data", "sync_index")}
+    every |= {name: in_scenes(rows, every["sample_data"], name) for name, rows in given.batched.items()}
+    hashes = scene_hashes(every)
+    rows = {name: _of_scenes(table, accepted) for name, table in every.items()}
+    rows["scene"] = _with_hashes(rows["scene"], hashes)
+    scenes = {s: hashes[s] for s in accepted.to_pylist()}
+    accounts = _accounts(given, verdicts)
+    quarantine, evidence = _quarantine(given, verdicts, hashes, quarantine_uri)
+    rows |= {name: _table(given, name) for name in ("drive", "raw_object", "calibrated_sensor", "qc_result")}
+    rows |= {
+        "message_account": accounts.rows,
+        "quarantine": quarantine,
+        "release_scene": _release_scenes(given, scenes, verdicts),
+    }
+    return DriveRows(
+        given.plan.drive_id,
+        scenes,
+        verdicts,
+        rows,
+        _payload_files(given, rows["sample_data"]),
+        evidence,
+        accounts.notes,
+    )
+
+
+def in_scenes(decoded: pa.Table, sample_data: pa.Table, table: str) -> pa.Table:
+    """Decoded rows of a batched table that belong to a scene, with the scene, drive and date of their message."""
+    found = pc.index_in(decoded["sample_data_id"], value_set=sample_data["sample_data_id"])
+    rows = decoded.filter(pc.is_valid(found))
+    where = pc.drop_null(found)
+    for name in ("scene_id", "drive_id", "drive_date"):
+        rows = rows.append_column(name, sample_data[name].take(where))
+    return conform(rows, GOLD[table].schema)
+
+
+def _table(given: DriveInput, name: str) -> pa.Table:
+    schema = GOLD[name].schema
+    found = given.tables.get(name)
+    return schema.empty_table() if found is None else conform(found, schema)
+
+
+def _of_scenes(rows: pa.Table, scene_ids: pa.Array) -> pa.Table:
+    return rows.filter(pc.is_in(rows["scene_id"], value_set=scene_ids))
+
+
+def _verdicts(given: DriveInput) -> dict[str, str]:
+    verdicts = given.tables.get("scene_verdict")
+    found = (
+        {} if verdicts is None else dict(zip(*(verdicts[c].to_pylist() for c in ("scene_id", "verdict")), strict=True))
+    )
+    scenes = _table(given, "scene")["scene_id"].to_pylist()
+    missing = sorted(set(scenes) - set(found))
+    if missing:
+        raise ScenelakeError(f"drive {given.plan.drive_id}: expected a verdict for every scene, none for {missing[:5]}")
+    return {scene: found[scene] for scene in scenes}
+
+
+def _with_hashes(scenes: pa.Table, hashes: Mapping[str, str]) -> pa.Table:
+    column = pa.array([hashes[s] for s in scenes["scene_id"].to_pylist()], pa.string())
+    at = scenes.column_names.index("content_hash")
+    return scenes.set_column(at, scenes.schema.field(at), column)
+
+
+def _accounts(given: DriveInput, verdicts: Mapping[str, str]) -> Accounts:
+    objects = _table(given, "raw_object")
+    dates = dict(zip(objects["drop_id"].to_pylist(), objects["drive_date"].to_pylist(), strict=True))
+    unassigned = given.tables.get("unassigned")
+    if unassigned is None:
+        unassigned = pa.table(
+            {c: pa.array([], pa.string()) for c in ("sample_data_id", "object_sha256", "channel", "reason")}
+        )
+    sample_data = _table(given, "sample_data")
+    return message_accounts(
+        given.plan, given.outcomes, sample_data, unassigned, verdicts, given.undecodable_ids, dates
+    )  # fmt: skip
+
+
+def _quarantine(
+    given: DriveInput, verdicts: Mapping[str, str], hashes: Mapping[str, str], quarantine_uri: str
+) -> tuple[pa.Table, dict[str, dict[str, Any]]]:
+    stated = {r["scene_id"]: r for r in given.tables["scene_verdict"].to_pylist()} if verdicts else {}
+    checks = _table(given, "qc_result").to_pylist()
+    rows, documents = [], {}
+    for scene in _table(given, "scene").to_pylist():
+        scene_id, drive_id = scene["scene_id"], scene["drive_id"]
+        verdict = verdicts[scene_id]
+        if verdict in ACCEPTED_VERDICTS:
+            continue
+        uri = f"{quarantine_uri}/{drive_id}/{scene_id}-{hashes[scene_id][:16]}.json"
+        documents[uri] = {
+            "scene": _json_row({**scene, "content_hash": hashes[scene_id]}),
+            "verdict": verdict,
+            "reason": stated[scene_id]["reason"],
+            "evidence": stated[scene_id]["evidence"],
+            "checks": [_json_row(c) for c in checks if c["scene_id"] == scene_id],
+            "decoded": dict(given.plan.decoded),
+        }
+        rows.append(
+            {
+                "scene_id": scene_id,
+                "drive_id": drive_id,
+                "state": "REJECTED" if verdict == "reject" else "QUARANTINED",
+                "reason": stated[scene_id]["reason"],
+                "evidence": stated[scene_id]["evidence"],
+                "evidence_uri": uri,
+                "drive_date": scene["drive_date"],
+            }
+        )
+    return pa.Table.from_pylist(rows, GOLD["quarantine"].schema), documents
+
+
+def _json_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v.isoformat() if isinstance(v, date) else v for k, v in row.items()}
+
+
+def _release_scenes(given: DriveInput, scenes: Mapping[str, str], verdicts: Mapping[str, str]) -> pa.Table:
+    """Policy about the accepted scenes; ``release_id`` is filled in by the commit."""
+    stated = {r["scene_id"]: r["reason"] for r in given.tables["scene_verdict"].to_pylist()} if scenes else {}
+    rows = [
+        {
+            "scene_id": scene["scene_id"],
+            "drive_id": scene["drive_id"],
+            "revision": scenes[scene["scene_id"]],
+            "verdict": verdicts[scene["scene_id"]],
+            "is_kept": True,
+            "kept_because": f"quality says {verdicts[scene['scene_id']]}"
+            + (f": {stated[scene['scene_id']]}" if stated[scene["scene_id"]] else ""),
+            "split_group": scene["drive_id"],
+            "drive_date": scene["drive_date"],
+        }
+        for scene in _table(given, "scene").to_pylist()
+        if scene["scene_id"] in scenes
+    ]
+    return pa.Table.from_pylist(rows, GOLD["release_scene"].schema)
+
+
+def _payload_files(given: DriveInput, sample_data: pa.Table) -> tuple[PayloadFile, ...]:
+    known = {f.uri: f for outcome in given.outcomes.values() for f in outcome.payload_files}
+    slotted = sample_data.filter(pc.is_in(sample_data["payload_table"], value_set=pa.array(SLOTTED_TABLES)))
+    wanted = sorted(pc.unique(slotted["payload_file"]).drop_null().to_pylist())
+    missing = [uri for uri in wanted if uri not in known]
+    if missing:
+        raise ScenelakeError(f"drive {given.plan.drive_id}: payload files that no outcome lists: {missing[:5]}")
+    return tuple(known[uri] for uri in wanted)

@@ -1,0 +1,215 @@
+"""The process that starts the stack, keeps it running and ends it: ``python -m scenelake.stack.supervisor``."""
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scenelake.contracts.errors import ScenelakeError, TransientError
+from scenelake.runtime.logs import configure_logging
+from scenelake.runtime.settings import Settings, StackConfig, environment_for, load_stack_config
+from scenelake.stack import airflow
+from scenelake.stack.landing_zone import create_landing_zone, drift
+from scenelake.stack.processes import ProcessId, end_trees, spawn
+from scenelake.stack.state import SUPERVISOR, StackState, progress_file, write_state
+
+log = logging.getLogger(__name__)
+
+AWS, EVENTS = "aws", "event-runner"
+_POLL_SECONDS = 0.25
+_RESTART_PAUSE_SECONDS = 2.0
+_AWS_PATIENCE_SECONDS = 60
+_AIRFLOW_PATIENCE_SECONDS = 240
+
+
+@dataclass
+class Child:
+    """One process of the stack, started again whenever it ends."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes]
+    nbr_restarts: int = 0
+
+
+class Supervisor:
+    """Owns the stack's processes from the first to the last."""
+
+    def __init__(self, config: StackConfig) -> None:
+        self._config = config
+        self._stop = threading.Event()
+        self._children: dict[str, Child] = {}
+        self._state = StackState("starting", processes={SUPERVISOR: ProcessId.of(_own_pid())})
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        """Starts everything, watches over it until told to stop, and ends everything."""
+        try:
+            self._start()
+            if not self._stop.is_set():
+                self._keep(phase="ready")
+                self._say("ready")
+            while not self._stop.wait(_POLL_SECONDS):
+                self._restart_dead()
+        except ScenelakeError as error:
+            log.error("the stack failed: %s", error)
+            self._keep(phase="failed", problem=str(error))
+        finally:
+            end_trees([ProcessId.of(c.process.pid) for c in self._children.values() if c.process.poll() is None])
+
+    def _start(self) -> None:
+        config = self._config
+        self._keep()
+        airflow.prepare(config)
+        self._say(f"starting the stand-in for AWS on port {config.aws_port}")
+        self._launch(AWS, [sys.executable, "-m", "scenelake.stack.moto_server", "--port", str(config.aws_port)])
+        migration = self._migrate()
+        self._create_landing_zone()
+        self._launch(EVENTS, [sys.executable, "-m", "scenelake.stack.event_runner"])
+        self._say("preparing Airflow's database")
+        if self._await_end(migration) != 0 and not self._stop.is_set():
+            raise TransientError(f"airflow db migrate failed; see {self._log_file('airflow-migrate')}")
+        self._say(f"starting Airflow on port {config.airflow_port}")
+        for name, words in airflow.PROCESSES.items():
+            self._launch(name, airflow.airflow_command(*words))
+        self._await_airflow()
+
+    def _migrate(self) -> subprocess.Popen[bytes]:
+        return spawn(
+            airflow.airflow_command("db", "migrate"),
+            self._environment(),
+            self._log_file("airflow-migrate"),
+            self._config.home,
+        )
+
+    def _create_landing_zone(self) -> None:
+        config = self._config
+        endpoint = f"http://127.0.0.1:{config.aws_port}"
+        self._await_aws(endpoint)
+        self._say("creating the landing zone from deploy/landing_zone.yaml")
+        settings = Settings(home=config.home, endpoint_url=endpoint)
+        zone = create_landing_zone(settings, config.repository / "deploy" / "landing_zone.yaml")
+        differences = drift(zone)
+        if differences:
+            raise ScenelakeError("the landing zone is not what its template says: " + "; ".join(differences))
+        url = airflow.airflow_url(config)
+        found = {"endpoint_url": endpoint, "region": settings.region, "airflow_url": url, **zone.stack_settings()}
+        login = {"url": url, "user": airflow.USER, "password": airflow.password(config)}
+        self._state = replace(self._state, settings=found, airflow=login)
+        self._keep()
+
+    def _await_aws(self, endpoint: str) -> None:
+        deadline = time.monotonic() + _AWS_PATIENCE_SECONDS
+        while not self._stop.is_set():
+            try:
+                urllib.request.urlopen(f"{endpoint}/moto-api/", timeout=5).close()
+                return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                self._check_alive(AWS)
+                if time.monotonic() > deadline:
+                    raise TransientError(f"nothing answers at {endpoint}; see {self._log_file(AWS)}") from None
+                self._stop.wait(_POLL_SECONDS)
+
+    def _await_airflow(self) -> None:
+        deadline = time.monotonic() + _AIRFLOW_PATIENCE_SECONDS
+        shown: list[str] = []
+        while not self._stop.is_set():
+            waiting = airflow.unhealthy_parts(self._config)
+            if not waiting:
+                return
+            if waiting != shown:
+                self._say("waiting for Airflow: " + ", ".join(waiting))
+                shown = waiting
+            self._restart_dead()
+            if any(child.nbr_restarts > 3 for child in self._children.values()):
+                raise TransientError(f"a process keeps ending; see {self._config.home / 'logs'}")
+            if time.monotonic() > deadline:
+                raise TransientError(f"Airflow's {', '.join(waiting)} did not report health; see its logs")
+            self._stop.wait(_POLL_SECONDS * 2)
+
+    def _await_end(self, process: subprocess.Popen[bytes]) -> int:
+        while process.poll() is None:
+            if self._stop.wait(_POLL_SECONDS):
+                end_trees([ProcessId.of(process.pid)])
+        return process.wait()
+
+    def _check_alive(self, name: str) -> None:
+        code = self._children[name].process.poll()
+        if code is not None:
+            raise TransientError(f"{name} ended with {code}; see {self._log_file(name)}")
+
+    def _restart_dead(self) -> None:
+        for child in [c for c in self._children.values() if c.process.poll() is not None]:
+            log.warning("%s ended with %s and is started again", child.name, child.process.returncode)
+            self._say(f"{child.name} ended with {child.process.returncode}; starting it again")
+            if self._stop.wait(min(_RESTART_PAUSE_SECONDS * child.nbr_restarts, 30)):
+                return
+            nbr_restarts = child.nbr_restarts + 1
+            self._launch(child.name, child.command)
+            self._children[child.name].nbr_restarts = nbr_restarts
+            if child.name == AWS:
+                self._create_landing_zone()
+                log.error("the stand-in for AWS keeps its data in memory: what was in S3 and the ledger is gone")
+                self._say("the landing zone was created anew: what was in S3, the ledger and gold is gone")
+            self._keep()
+
+    def _launch(self, name: str, command: list[str]) -> None:
+        process = spawn(command, self._environment(), self._log_file(name), self._config.home)
+        self._children[name] = Child(name, command, process)
+        self._state = replace(self._state, processes={**self._state.processes, name: ProcessId.of(process.pid)})
+        self._keep()
+
+    def _environment(self) -> dict[str, str]:
+        config = self._config
+        changes = {
+            "SCENELAKE_HOME": str(config.home),
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": Settings(home=config.home).region,
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{config.aws_port}",
+            "PYTHONUNBUFFERED": "1",
+            # Many threads on few cores: without it, glibc keeps an arena for each and memory only grows.
+            "MALLOC_ARENA_MAX": "2",
+            **airflow.airflow_environment(config),
+        }
+        return environment_for(changes, without=("AIRFLOW", "AWS_PROFILE", "AWS_SESSION_TOKEN"))
+
+    def _log_file(self, name: str) -> Path:
+        return self._config.home / "logs" / f"{name}.log"
+
+    def _say(self, text: str) -> None:
+        log.info("%s", text)
+        with progress_file(self._config.home).open("a") as file:
+            file.write(text + "\n")
+
+    def _keep(self, **changes: str) -> None:
+        self._state = replace(self._state, **changes)  # type: ignore[arg-type]
+        write_state(self._config.home, self._state)
+
+
+def _own_pid() -> int:
+    import os
+
+    return os.getpid()
+
+
+def main() -> None:
+    """Runs the stack until SIGTERM or SIGINT."""
+    configure_logging(stage="stack")
+    supervisor = Supervisor(load_stack_config())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stop())
+    supervisor.run()
+
+
+if __name__ == "__main__":
+    main()

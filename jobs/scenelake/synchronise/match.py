@@ -1,0 +1,184 @@
+"""Matches one channel to keyframes by its modality's rule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from scenelake.contracts.modalities import Modality, SyncMethod
+from scenelake.synchronise.config import MatchRule, SynchroniseConfig
+from scenelake.synchronise.hold import match_hold
+from scenelake.synchronise.linear import Interpolated, interpolate_linear
+from scenelake.synchronise.nearest import match_nearest
+from scenelake.synchronise.slerp import interpolate_slerp
+from scenelake.synchronise.streams import Stream, column_ns
+from scenelake.synchronise.values import list_matrix, pose_matrix, rows_by_id
+from scenelake.timebase.arrays import BoolArray, FloatArray, Int64Array
+from scenelake.timebase.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Rows of one channel that keyframes may match.
+
+    Attributes:
+        rows: (n,) int64 positions in the drive's index.
+        timestamps_ns: (n,) int64, non-decreasing.
+        values: (n, w) float64 for channels that are interpolated, else None.
+    """
+
+    rows: Int64Array
+    timestamps_ns: Int64Array
+    values: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def where(self, mask: BoolArray) -> "Candidates":
+        values = None if self.values is None else self.values[mask]
+        return Candidates(self.rows[mask], self.timestamps_ns[mask], values)
+
+    def within(self, window: Window) -> "Candidates":
+        run = window.slice_of(self.timestamps_ns)
+        return Candidates(self.rows[run], self.timestamps_ns[run], None if self.values is None else self.values[run])
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelMatches:
+    """One channel's answer to m keyframes.
+
+    Attributes:
+        rows: (m,) int64 positions in the index; -1 for a miss.
+        delta_ns: (m,) int64; of the nearest row also where it is a miss.
+        has_delta: (m,) bool; false only where the channel has no row at all.
+        values: (m, w) float64, NaN where nothing was interpolated; None for nearest and hold.
+    """
+
+    rows: Int64Array
+    delta_ns: Int64Array
+    has_delta: BoolArray
+    values: FloatArray | None
+
+    @property
+    def is_match(self) -> BoolArray:
+        return self.rows >= 0
+
+
+def candidates_of(stream: Stream, modality: Modality, index: pa.Table, tables: Mapping[str, pa.Table]) -> Candidates:
+    """A channel's decoded rows in time order, with the values that its modality interpolates.
+
+    Args:
+        stream: the channel.
+        modality: what it is matched as: ``ego_pose`` for a transform channel that carries poses.
+        index: the drive's index, which the stream's rows point into.
+        tables: decoded payload tables by name.
+    """
+    rows = stream.sorted_rows[stream.is_decoded]
+    name = {Modality.IMU: "imu", Modality.ROBOT_STATE: "robot_state", Modality.EGO_POSE: "ego_pose"}.get(modality)
+    if name is None:
+        return Candidates(rows, stream.decoded_ns)
+    table = tables[name]
+    found = rows_by_id(table, index["sample_data_id"].take(pa.array(rows)).combine_chunks())
+    rows, payload = rows[found >= 0], table.take(pa.array(found[found >= 0]))
+    if modality is Modality.IMU:
+        halves = [list_matrix(payload[n], 3) for n in ("linear_acceleration_m_s2", "angular_velocity_rad_s")]
+        values = np.hstack(halves)
+    elif modality is Modality.ROBOT_STATE:
+        values = list_matrix(payload["position"])
+    else:
+        values = pose_matrix(payload["world_from_ego"])
+    # A pose in a transform message has a stamp of its own; elsewhere it is the message's.
+    timestamps_ns = column_ns(payload, "timestamp_ns")
+    order = np.argsort(timestamps_ns, kind="stable")
+    has_value = ~np.asarray(np.isnan(values[order]).all(axis=1))
+    return Candidates(rows[order], timestamps_ns[order], values[order]).where(has_value)
+
+
+def tolerance_of(rule: MatchRule, stream: Stream) -> int:
+    """The rule's tolerance for this channel, in ns."""
+    if rule.is_at_least_half_period:
+        return max(rule.tolerance_ns, (stream.median_period_ns or 0) // 2)
+    return rule.tolerance_ns
+
+
+def match_channel(
+    targets_ns: Int64Array, candidates: Candidates, method: SyncMethod, tolerance_ns: int
+) -> ChannelMatches:
+    """Matches keyframes to candidates.
+
+    For linear and SLERP the row named is the nearest one, for provenance, and the tolerance bounds the gap
+    between the two rows around the keyframe.
+    """
+    nearest = match_nearest(targets_ns, candidates.timestamps_ns)
+    indices, delta_ns, has_delta = nearest.indices, nearest.delta_ns, nearest.indices >= 0
+    values: FloatArray | None = None
+    if method is SyncMethod.NEAREST:
+        is_match = has_delta & (np.abs(delta_ns) <= tolerance_ns)
+    elif method is SyncMethod.HOLD:
+        held = match_hold(targets_ns, candidates.timestamps_ns, tolerance_ns)
+        has_held = held.indices >= 0
+        indices, delta_ns = np.where(has_held, held.indices, indices), np.where(has_held, held.delta_ns, delta_ns)
+        is_match = held.is_fresh
+    else:
+        interpolated = _interpolate(targets_ns, candidates, method, tolerance_ns)
+        is_match, values = interpolated.is_valid, interpolated.values
+    rows = np.full(len(targets_ns), -1, np.int64)
+    rows[is_match] = candidates.rows[indices[is_match]]
+    return ChannelMatches(rows, delta_ns, np.asarray(has_delta), values)
+
+
+def _interpolate(targets_ns: Int64Array, candidates: Candidates, method: SyncMethod, max_gap_ns: int) -> Interpolated:
+    values = np.empty((len(candidates), 0)) if candidates.values is None else candidates.values
+    if method is SyncMethod.LINEAR:
+        return interpolate_linear(targets_ns, candidates.timestamps_ns, values, max_gap_ns)
+    translation = interpolate_linear(targets_ns, candidates.timestamps_ns, values[:, :3], max_gap_ns)
+    rotation = interpolate_slerp(targets_ns, candidates.timestamps_ns, values[:, 3:], max_gap_ns)
+    is_valid = translation.is_valid & rotation.is_valid
+    pose = np.hstack([translation.values, rotation.values])
+    pose[~is_valid] = np.nan
+    return Interpolated(pose, is_valid)
+
+
+def match_scenes(
+    targets: list[tuple[Window, Int64Array]],
+    candidates: Candidates,
+    is_assigned: BoolArray,
+    rule: MatchRule,
+    tolerance_ns: int,
+    config: SynchroniseConfig,
+    *,
+    is_episodic: bool,
+) -> ChannelMatches:
+    """Matches the keyframes of all scenes of a drive to one channel.
+
+    Only rows that are in a scene can match. A scene (or drive) that has none of them still gets the distance
+    to the channel's nearest row, wherever that is.
+
+    Args:
+        targets: each scene's window and keyframes, in order of time.
+        candidates: the channel's rows.
+        is_assigned: over the index: the row is in a scene.
+    """
+    assigned = candidates.where(is_assigned[candidates.rows])
+    if not is_episodic and config.is_match_across_segments:
+        groups = [(assigned, np.concatenate([ns for _, ns in targets]))]
+    else:
+        groups = [(assigned.within(window), ns) for window, ns in targets]
+    parts = []
+    for own, targets_ns in groups:
+        if len(own):
+            parts.append(match_channel(targets_ns, own, rule.method, tolerance_ns))
+        else:
+            nearest = match_nearest(targets_ns, candidates.timestamps_ns)
+            miss = np.full(len(targets_ns), -1, np.int64)
+            width = 0 if candidates.values is None else candidates.values.shape[1]
+            nothing = None if candidates.values is None else np.full((len(targets_ns), width), np.nan)
+            parts.append(ChannelMatches(miss, nearest.delta_ns, np.asarray(nearest.indices >= 0), nothing))
+    has_values = candidates.values is not None
+    return ChannelMatches(
+        np.concatenate([p.rows for p in parts]),
+        np.concatenate([p.delta_ns for p in parts]),
+        np.concatenate([p.has_delta for p in parts]),
+        np.concatenate([p.values for p in parts if p.values is not None]) if has_values else None,
+    )

@@ -1,0 +1,121 @@
+"""The order of the tasks, what each is told, and what happens to a run whose stage fails or has nothing to do."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, TriggerRule
+from airflow.sdk.exceptions import ParamValidationError
+
+from scenelake.contracts.stages import JOB_MODULES, Stage
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+STAGES = [str(stage) for stage in Stage]
+
+
+@pytest.fixture(scope="module")
+def dags() -> Mapping[str, DAG]:
+    return DagBag(str(DAGS)).dags
+
+
+@pytest.fixture(scope="module")
+def build(dags: Mapping[str, DAG]) -> DAG:
+    return dags["build_scenes"]
+
+
+def test_stages_run_in_the_order_of_the_contracts(build: DAG) -> None:
+    assert set(build.task_ids) == {*STAGES, "built", "hand_back"}
+    for task_id, next_id in zip(STAGES, [*STAGES[1:], "built"], strict=True):
+        assert build.get_task(task_id).downstream_task_ids == {next_id, "hand_back"}
+
+
+def test_each_stage_runs_the_job_of_its_own_name(build: DAG) -> None:
+    for stage in JOB_MODULES:
+        assert build.get_task(str(stage)).job == stage
+
+
+def test_a_failed_run_hands_its_batch_back_and_still_ends_failed(build: DAG) -> None:
+    hand_back = build.get_task("hand_back")
+    assert hand_back.trigger_rule == TriggerRule.ONE_FAILED
+    assert hand_back.upstream_task_ids == set(STAGES)
+    leaves = {task.task_id: task for task in build.leaves}
+    assert set(leaves) == {"built", "hand_back"}, "a leaf other than hand_back must fail with the stages"
+    assert leaves["built"].trigger_rule == TriggerRule.ALL_SUCCESS
+    assert leaves["built"].inherits_from_empty_operator, "built must cost no worker"
+
+
+def test_every_end_of_a_batch_wakes_ingest_drops(dags: Mapping[str, DAG], build: DAG) -> None:
+    woken_by = {asset.name for asset in dags["ingest_drops"].timetable.asset_condition.objects}
+    for task_id in ("settle_batch", "hand_back"):
+        assert {a.name for a in build.get_task(task_id).outlets} == {"scenelake_backlog"} <= woken_by
+    assert {a.name for a in build.get_task("serialise").outlets} == {"scenelake_gold"}
+
+
+def test_claims_leave_a_place_for_the_run_that_is_just_ending(dags: Mapping[str, DAG], build: DAG) -> None:
+    claim = dags["ingest_drops"].get_task("claim_batches")
+    assert claim.max_places > build.max_active_runs
+    assert claim.build_dag_id == build.dag_id
+
+
+def test_one_run_is_started_per_claimed_batch(dags: Mapping[str, DAG]) -> None:
+    start = dags["ingest_drops"].get_task("build_scenes")
+    assert start.is_mapped
+    assert start.upstream_task_ids == {"claim_batches"}
+
+
+class FakeTaskInstance:
+    def __init__(self, opened: dict[str, Any] | None) -> None:
+        self.opened = opened
+
+    def xcom_pull(self, task_ids: str) -> dict[str, Any] | None:
+        return self.opened if task_ids == "open_batch" else None
+
+
+def render(build: DAG, task_id: str, opened: dict[str, Any] | None, **conf: Any) -> Any:
+    params = copy.deepcopy(build.params)
+    params.update(conf)
+    task = build.get_task(task_id).prepare_for_execution()
+    task.render_template_fields({"ti": FakeTaskInstance(opened), "params": params.validate()}, build.get_template_env())
+    return task
+
+
+@pytest.mark.parametrize(
+    ("conf", "words"),
+    [
+        ({"batch_id": "b1", "attempt": 2}, ["--batch-id=b1", "--attempt=2"]),
+        ({"batch_id": "b1", "attempt": 2, "rebuild": True, "bucket": "x"}, ["--batch-id=b1", "--attempt=2"]),
+        ({"bucket": "x", "prefix": "f/v/"}, ["--bucket=x", "--prefix=f/v/"]),
+        ({"prefix": "f/v/", "rebuild": True}, ["--prefix=f/v/", "--rebuild"]),
+        ({"drops": ["s3://x/a b", "s3://x/c"]}, ["--drops=s3://x/a b,s3://x/c"]),
+        ({}, []),
+    ],
+)
+def test_open_batch_is_told_the_batch_or_what_a_person_chose(
+    build: DAG, conf: dict[str, Any], words: list[str]
+) -> None:
+    task = render(build, "open_batch", None, **conf)
+    assert list(task.command("run").arguments) == [*words, "--dag-run-id", "run"]
+
+
+@pytest.mark.parametrize("task_id", [*STAGES[1:], "hand_back"])
+def test_the_batch_that_was_opened_rules_over_the_params(build: DAG, task_id: str) -> None:
+    task = render(build, task_id, {"batch_id": "opened", "attempt": 3}, batch_id="claimed", attempt=1)
+    assert list(task.command("run").arguments)[:4] == ["--batch-id", "opened", "--attempt", "3"]
+
+
+def test_a_batch_whose_opening_failed_is_handed_back_too(build: DAG) -> None:
+    task = render(build, "hand_back", None, batch_id="claimed", attempt=1)
+    assert list(task.command("run").arguments)[:4] == ["--batch-id", "claimed", "--attempt", "1"]
+
+
+def test_nothing_is_handed_back_when_no_batch_was_opened_by_hand(build: DAG) -> None:
+    assert render(build, "hand_back", None, prefix="f/v/").batch_id == ""
+
+
+@pytest.mark.parametrize("bad", [{"drops": ["not a uri"]}, {"attempt": 0}, {"rebuild": "perhaps"}])
+def test_params_refuse_what_cannot_be_meant(build: DAG, bad: dict[str, Any]) -> None:
+    with pytest.raises(ParamValidationError):
+        render(build, "open_batch", None, **bad)

@@ -1,0 +1,292 @@
+"""The contract of the ledger, held to by the DynamoDB one (on the template's own table) and its twin in memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from scenelake.adapters.dynamo_ledger import DynamoLedger
+from scenelake.adapters.memory_ledger import MemoryLedger
+from scenelake.contracts import ids
+from scenelake.contracts.drops import BatchState, Drop, DropState, Settlement
+from scenelake.contracts.errors import ConfigurationError, FencedError, ScenelakeError
+from scenelake.ledger.protocol import ClaimLimits, Ledger
+from scenelake.stack.template import load_template
+
+LIMITS = ClaimLimits(max_drops=10, max_bytes=10_000, lease_ns=100, max_attempts=2)
+
+
+@pytest.fixture(params=["dynamo", "memory"])
+def ledger(request: pytest.FixtureRequest, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    if request.param == "memory":
+        yield MemoryLedger()
+        return
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    table = load_template(repository / "deploy" / "landing_zone.yaml")["Resources"]["LedgerTable"]["Properties"]
+    kept = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="eu-central-1")
+        client.create_table(TableName="ledger", **{name: table[name] for name in kept})
+        yield DynamoLedger(client, "ledger")
+
+
+def a_drop(name: str, *, drive: str = "d1", at_ns: int = 1, size_bytes: int = 100, **changes: object) -> Drop:
+    key = f"fleet/car/{drive}/{name}.mcap"
+    return Drop(
+        drop_id=ids.drop_id("landing", key, "v1"),
+        bucket="landing",
+        key=key,
+        version_id="v1",
+        size_bytes=size_bytes,
+        etag="e",
+        received_at_ns=at_ns,
+        fleet="fleet",
+        vehicle="car",
+        drive=drive,
+        drive_id=ids.drive_id("fleet", "car", drive),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def register(ledger: Ledger, *drops: Drop) -> list[str]:
+    for drop in drops:
+        assert ledger.register(drop)
+    return [drop.drop_id for drop in drops]
+
+
+def states(ledger: Ledger, drop_ids: list[str]) -> list[DropState]:
+    found = [ledger.get(i) for i in drop_ids]
+    return [drop.state for drop in found if drop]
+
+
+def built(*drop_ids: str) -> list[Settlement]:
+    return [Settlement(i, DropState.BUILT, outcome={"nbr_scenes": 1, "seconds": 0.5}) for i in drop_ids]
+
+
+def test_a_drop_comes_back_as_it_was_registered(ledger: Ledger) -> None:
+    drop = a_drop("a", sequencer="0055", event_at_ns=1_700_000_000_123_456_789, at_ns=1_700_000_001_000_000_001)
+    register(ledger, drop)
+    assert ledger.get(drop.drop_id) == drop
+    assert ledger.get("unknown") is None
+    assert ledger.history("unknown") == []
+
+
+def test_registering_again_changes_nothing(ledger: Ledger) -> None:
+    drop = a_drop("a")
+    register(ledger, drop)
+    ledger.claim(LIMITS, 10)
+    assert not ledger.register(a_drop("a", at_ns=99))
+    kept = ledger.get(drop.drop_id)
+    assert kept is not None
+    assert (kept.state, kept.received_at_ns) == (DropState.CLAIMED, 1)
+
+
+def test_a_rejected_drop_without_a_drive_is_kept_and_never_claimed(ledger: Ledger) -> None:
+    stray = Drop("x", "landing", "stray.bin", "v", 1, "e", 1, "", "", "", "", DropState.REJECTED, reason="outside")
+    register(ledger, stray)
+    assert ledger.get("x") == stray
+    assert ledger.claim(LIMITS, 10) is None
+    assert ledger.claim_drops(["x"], LIMITS, 10, rebuild=True) is None
+
+
+def test_drops_are_listed_oldest_first_by_state_and_by_drive(ledger: Ledger) -> None:
+    c, a, b = a_drop("c", at_ns=3), a_drop("a", at_ns=1, drive="d2"), a_drop("b", at_ns=2, state=DropState.REJECTED)
+    register(ledger, c, a, b)
+    assert [d.key for d in ledger.drops()] == [a.key, b.key, c.key]
+    assert [d.key for d in ledger.drops(state=DropState.PENDING)] == [a.key, c.key]
+    assert [d.key for d in ledger.drops(drive_id=c.drive_id)] == [b.key, c.key]
+    assert [d.key for d in ledger.drops(drive_id=c.drive_id, state=DropState.REJECTED)] == [b.key]
+
+
+def test_a_claim_takes_pending_drops_and_persists_its_batch(ledger: Ledger) -> None:
+    drop_ids = register(ledger, a_drop("a"), a_drop("b", at_ns=2))
+    batch = ledger.claim(LIMITS, 10)
+    assert batch is not None
+    assert (batch.attempt, batch.lease_until_ns, list(batch.drop_ids)) == (1, 110, drop_ids)
+    assert ledger.batch(batch.batch_id) == batch
+    held = ledger.drops_of(batch.batch_id, 1)
+    assert [(d.drop_id, d.state, d.batch_id, d.attempt) for d in held] == [
+        (i, DropState.CLAIMED, batch.batch_id, 1) for i in drop_ids
+    ]
+    assert ledger.claim(LIMITS, 11) is None
+
+
+def test_a_claim_keeps_to_its_limits(ledger: Ledger) -> None:
+    register(ledger, *(a_drop(f"{i:02d}", at_ns=i, drive=f"d{i}") for i in range(5)))
+    by_count = ledger.claim(ClaimLimits(2, 10_000, 100, 2), 10)
+    by_bytes = ledger.claim(ClaimLimits(9, 250, 100, 2), 11)
+    last = ledger.claim(LIMITS, 12)
+    assert [len(b.drop_ids) for b in (by_count, by_bytes, last) if b] == [2, 2, 1]
+
+
+def test_a_drop_larger_than_the_limit_is_claimed_alone(ledger: Ledger) -> None:
+    huge, _ = register(ledger, a_drop("huge", size_bytes=99_999), a_drop("small", at_ns=2, drive="d2"))
+    batch = ledger.claim(LIMITS, 10)
+    assert batch is not None
+    assert batch.drop_ids == (huge,)
+
+
+def test_a_claim_fits_one_transaction_however_large_its_limit(ledger: Ledger) -> None:
+    register(ledger, *(a_drop(f"{i:03d}", at_ns=i, drive=f"d{i}") for i in range(60)))
+    batch = ledger.claim(ClaimLimits(1000, 10**9, 100, 2), 100)
+    assert batch is not None
+    assert len(batch.drop_ids) == 49, "1 batch + 49 drives + 49 drops are the most that 100 items hold"
+
+
+def test_a_drive_goes_to_one_batch_at_a_time_and_as_a_whole(ledger: Ledger) -> None:
+    a, b, c = register(ledger, a_drop("a", at_ns=1), a_drop("b", at_ns=2, drive="d2"), a_drop("c", at_ns=3))
+    first = ledger.claim(ClaimLimits(2, 10_000, 100, 2), 10)
+    assert first is not None
+    assert first.drop_ids == (a, c), "the oldest drop's drive comes first, whole"
+    (late,) = register(ledger, a_drop("late", at_ns=4))
+    second = ledger.claim(LIMITS, 11)
+    assert second is not None
+    assert second.drop_ids == (b,), "the late drop waits for its drive"
+    ledger.settle(first.batch_id, 1, built(a, c), 12)
+    third = ledger.claim(LIMITS, 13)
+    assert third is not None
+    assert third.drop_ids == (late,)
+
+
+def test_settling_ends_drops_closes_the_batch_and_can_be_repeated(ledger: Ledger) -> None:
+    a, b = register(ledger, a_drop("a"), a_drop("b"))
+    batch = ledger.claim(LIMITS, 10)
+    assert batch is not None
+    ends = [*built(a), Settlement(b, DropState.REJECTED, "not_mcap: b.mcap at byte 0")]
+    for now_ns in (20, 30):
+        ledger.settle(batch.batch_id, 1, ends, now_ns)
+    assert states(ledger, [a, b]) == [DropState.BUILT, DropState.REJECTED]
+    drop, rejected = ledger.get(a), ledger.get(b)
+    assert drop is not None
+    assert rejected is not None
+    assert (drop.outcome, rejected.reason) == ({"nbr_scenes": 1, "seconds": 0.5}, "not_mcap: b.mcap at byte 0")
+    closed = ledger.batch(batch.batch_id)
+    assert closed is not None
+    assert closed.state is BatchState.CLOSED
+    assert [(e["state"], e["at_ns"]) for e in ledger.history(a)] == [("PENDING", 1), ("CLAIMED", 10), ("BUILT", 20)]
+
+
+def test_a_batch_stays_open_until_its_last_drop_has_ended(ledger: Ledger) -> None:
+    a, b = register(ledger, a_drop("a"), a_drop("b"))
+    batch = ledger.claim(LIMITS, 10)
+    assert batch is not None
+    ledger.settle(batch.batch_id, 1, built(a), 20)
+    assert [d.drop_id for d in ledger.drops_of(batch.batch_id, 1)] == [b]
+    again = ledger.claim(LIMITS, 110)
+    assert again is not None
+    assert (again.batch_id, again.attempt) == (batch.batch_id, 2)
+    assert states(ledger, [a, b]) == [DropState.BUILT, DropState.CLAIMED]
+    ledger.settle(batch.batch_id, 2, built(a, b), 120)
+    closed = ledger.batch(batch.batch_id)
+    assert closed is not None
+    assert closed.state is BatchState.CLOSED
+
+
+def test_a_settlement_that_ends_nothing_is_a_bug(ledger: Ledger) -> None:
+    (a,) = register(ledger, a_drop("a"))
+    batch = ledger.claim(LIMITS, 10)
+    assert batch is not None
+    with pytest.raises(ScenelakeError, match="terminal"):
+        ledger.settle(batch.batch_id, 1, [Settlement(a, DropState.CLAIMED)], 20)
+
+
+def test_signs_of_life_keep_a_batch_from_being_taken_over(ledger: Ledger) -> None:
+    register(ledger, a_drop("a"))
+    batch = ledger.claim(LIMITS, 10)
+    assert batch is not None
+    assert ledger.renew(batch.batch_id, 1, 100).lease_until_ns == 200
+    assert ledger.claim(LIMITS, 199) is None
+    assert ledger.claim(LIMITS, 200) is not None
+
+
+def test_a_lapsed_batch_returns_whole_and_fences_off_the_attempt_before(ledger: Ledger) -> None:
+    a, b = register(ledger, a_drop("a"), a_drop("b"))
+    batch = ledger.claim(LIMITS, 10)
+    assert batch is not None
+    again = ledger.claim(LIMITS, 110)
+    assert again is not None
+    assert (again.batch_id, again.attempt, again.drop_ids) == (batch.batch_id, 2, batch.drop_ids)
+    for stale in (
+        lambda: ledger.renew(batch.batch_id, 1, 120),
+        lambda: ledger.drops_of(batch.batch_id, 1),
+        lambda: ledger.settle(batch.batch_id, 1, built(a, b), 120),
+        lambda: ledger.hand_back(batch.batch_id, 1, 120),
+    ):
+        with pytest.raises(FencedError):
+            stale()
+    assert states(ledger, [a, b]) == [DropState.CLAIMED] * 2
+    ledger.settle(batch.batch_id, 2, built(a, b), 130)
+    assert states(ledger, [a, b]) == [DropState.BUILT] * 2
+
+
+def test_a_batch_that_is_handed_back_is_retried_at_once(ledger: Ledger) -> None:
+    register(ledger, a_drop("a"))
+    batch = ledger.claim(LIMITS, 10)
+    assert batch is not None
+    ledger.hand_back(batch.batch_id, 1, 11)
+    again = ledger.claim(LIMITS, 12)
+    assert again is not None
+    assert (again.batch_id, again.attempt) == (batch.batch_id, 2)
+
+
+def test_drops_past_their_last_attempt_are_rejected_as_poison_with_evidence(ledger: Ledger) -> None:
+    a, b = register(ledger, a_drop("a"), a_drop("b", drive="d2", at_ns=999))
+    first = ledger.claim(ClaimLimits(1, 10_000, 100, 2), 10)
+    assert first is not None
+    ledger.claim(LIMITS, 110)
+    after = ledger.claim(LIMITS, 1_000)
+    assert after is not None
+    assert after.drop_ids == (b,), "the claim goes on to the next drops"
+    poison = ledger.get(a)
+    assert poison is not None
+    assert poison.state is DropState.REJECTED
+    assert poison.reason is not None
+    assert poison.reason.startswith("poison: 2 attempt(s)")
+    assert "attempt 1 took it" in poison.reason
+    assert "attempt 2 took it" in poison.reason
+    closed = ledger.batch(first.batch_id)
+    assert closed is not None
+    assert closed.state is BatchState.CLOSED
+    with pytest.raises(FencedError):
+        ledger.settle(first.batch_id, 2, built(a), 1_001)
+    register(ledger, a_drop("next", at_ns=1_000))
+    assert ledger.claim(LIMITS, 1_002) is not None, "its drive is free again"
+
+
+def test_a_person_may_claim_named_drops_and_rebuild_ended_ones(ledger: Ledger) -> None:
+    a, b = register(ledger, a_drop("a"), a_drop("b", drive="d2", at_ns=2))
+    named = ledger.claim_drops([b, "unknown"], LIMITS, 10, rebuild=False)
+    assert named is not None
+    assert named.drop_ids == (b,)
+    ledger.settle(named.batch_id, 1, built(b), 20)
+    assert ledger.claim_drops([b], LIMITS, 30, rebuild=False) is None
+    rebuilt = ledger.claim_drops([a, b], LIMITS, 30, rebuild=True)
+    assert rebuilt is not None
+    assert rebuilt.drop_ids == (a, b)
+    ledger.settle(named.batch_id, 1, built(b), 40)
+    assert states(ledger, [a, b]) == [DropState.CLAIMED] * 2, "repeating the old settlement changes nothing"
+
+
+def test_claiming_named_drops_takes_over_their_lapsed_batch(ledger: Ledger) -> None:
+    (a,) = register(ledger, a_drop("a"))
+    batch = ledger.claim_drops([a], LIMITS, 10, rebuild=False)
+    assert batch is not None
+    assert ledger.claim_drops([a], LIMITS, 50, rebuild=False) is None
+    again = ledger.claim_drops([a], LIMITS, 110, rebuild=False)
+    assert again is not None
+    assert (again.batch_id, again.attempt) == (batch.batch_id, 2)
+
+
+def test_an_unknown_batch_is_fenced(ledger: Ledger) -> None:
+    with pytest.raises(FencedError, match="unknown"):
+        ledger.renew("b-none", 1, 10)
+
+
+def test_a_missing_table_is_a_matter_of_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with mock_aws(), pytest.raises(ConfigurationError, match="absent"):
+        DynamoLedger(boto3.client("dynamodb", region_name="eu-central-1"), "absent").get("x")

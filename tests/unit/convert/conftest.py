@@ -1,0 +1,70 @@
+"""Reads converted recordings back with code that shares nothing with the converters but the type definitions."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcap.reader import make_reader
+
+from scenelake.adapters.recording_writer import ros_typestore
+
+
+@dataclass(frozen=True)
+class Message:
+    topic: str
+    log_time_ns: int
+    publish_time_ns: int
+    body: Any
+
+    @property
+    def header_ns(self) -> int:
+        """The stamp that the message itself carries."""
+        if isinstance(self.body, dict):
+            return self.body["timestamp_ns"]
+        first = self.body.transforms[0] if hasattr(self.body, "transforms") else self.body
+        return first.header.stamp.sec * 10**9 + first.header.stamp.nanosec
+
+
+@dataclass(frozen=True)
+class Recorded:
+    messages: list[Message]
+    channel_metadata: dict[str, dict[str, str]]
+    metadata: dict[str, dict[str, str]]
+
+    def on(self, topic: str) -> list[Message]:
+        """Messages of a topic in file order; there must be some."""
+        found = [message for message in self.messages if message.topic == topic]
+        assert found, f"nothing on {topic}"
+        return found
+
+    def counts(self) -> dict[str, int]:
+        topics = [message.topic for message in self.messages]
+        return {topic: topics.count(topic) for topic in sorted(set(topics))}
+
+
+@pytest.fixture(scope="session")
+def read_recording() -> Callable[[Path], Recorded]:
+    types = ros_typestore()
+
+    def read(path: Path) -> Recorded:
+        messages, channel_metadata = [], {}
+        with path.open("rb") as file:
+            reader = make_reader(file, validate_crcs=True)
+            for schema, channel, message in reader.iter_messages(log_time_order=False):
+                channel_metadata[channel.topic] = dict(channel.metadata)
+                if channel.message_encoding == "json":
+                    body = json.loads(message.data, parse_constant=_refuse)
+                else:
+                    body = types.deserialize_cdr(message.data, schema.name)
+                messages.append(Message(channel.topic, message.log_time, message.publish_time, body))
+            metadata = {record.name: dict(record.metadata) for record in reader.iter_metadata()}
+        return Recorded(messages, channel_metadata, metadata)
+
+    return read
+
+
+def _refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is not JSON")
