@@ -17,7 +17,7 @@ from scenelake.cli.stack_commands import Workspace
 from scenelake.cli.upload import Upload, upload
 from scenelake.contracts.drops import Drop
 from scenelake.contracts.releases import Release
-from scenelake.convert.registry import CONVERTERS
+from scenelake.convert.converters import CONVERTERS
 from scenelake.runtime.settings import load_settings
 
 TIMEOUT_SECONDS = 420

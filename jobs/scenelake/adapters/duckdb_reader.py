@@ -16,6 +16,9 @@ from scenelake.runtime.settings import Settings
 EXTENSIONS = ("httpfs", "avro", "iceberg")
 """In this order: iceberg asks for avro, and would try to download it."""
 
+OUTSIDE_RELEASES = frozenset({"lineage_run", "lineage_edge"})
+"""Tables that tell how releases were made; no release pins them."""
+
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB that can read the settings' lake, without asking the internet for extensions.
@@ -23,7 +26,7 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     Raises:
         ConfigurationError: an extension's package is missing or is built for another DuckDB.
     """
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "TimeZone": "UTC"})
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     for name in EXTENSIONS:
         connection.execute(f"LOAD {_text(str(_extension(name)))}")
     secret = {"TYPE": "s3", "REGION": settings.region}
@@ -49,7 +52,7 @@ def attach_release(connection: duckdb.DuckDBPyConnection, release: Release) -> N
     for name, pin in release.tables.items():
         scan = f"iceberg_scan({_text(pin.metadata_location)}, snapshot_from_id = {pin.snapshot_id}::UBIGINT)"
         connection.execute(f"CREATE OR REPLACE VIEW {_name(name)} AS SELECT * FROM {scan}")
-    for name in sorted(set(GOLD) - set(release.tables)):
+    for name in sorted(set(GOLD) - set(release.tables) - OUTSIDE_RELEASES):
         columns = ", ".join(f"NULL::{_sql_type(f.type)} AS {_name(f.name)}" for f in GOLD[name].schema)
         connection.execute(f"CREATE OR REPLACE VIEW {_name(name)} AS SELECT {columns} WHERE false")
 

@@ -7,7 +7,7 @@ dies half way leaves nothing that a reader or a later batch could see.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -256,15 +256,6 @@ class IcebergCommitter:
                 log.info("publish again", extra={"table": name, "error": str(error)})
                 self._wait(attempt)
         raise TransientError(f"table {name}: main could not be moved in {self._max_tries} tries")
-
-    def main_pins(self, tables: Sequence[str]) -> dict[str, TablePin]:
-        """See ``contracts.commits.Committer``."""
-        pins = {}
-        for name in tables:
-            table = self.load(name)
-            if table is not None and (head := table.current_snapshot()) is not None:
-                pins[name] = _pin(table, head)
-        return pins
 
     def _wait(self, attempt: int) -> None:
         time.sleep(min(self._backoff_seconds * 2**attempt, 2.0))

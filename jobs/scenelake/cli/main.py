@@ -14,19 +14,20 @@ from scenelake.contracts.errors import ScenelakeError
 
 app = typer.Typer(
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Scenelake: raw recordings of vehicles and robots in, a versioned scene lake out.
 
+\b
 A first look, on the laptop stack:
-
-  scenelake up                            start the stack (AWS stand-in, Airflow)\n
-  scenelake simulate drive.mcap           make a recording whose truth is known\n
-  scenelake drop drive.mcap --wait        upload it and follow it to gold\n
-  scenelake show                          what the newest release holds\n
-  scenelake show --picture sample.png     one sample: cameras, LiDAR, radar\n
-  scenelake down                          stop the stack
+  scenelake up                          start the stack (AWS stand-in, Airflow)
+  scenelake simulate drive.mcap         make a recording whose truth is known
+  scenelake drop drive.mcap --wait      upload it and follow it to gold
+  scenelake show                        what the newest release holds
+  scenelake show --picture sample.png   one sample: cameras, LiDAR, radar
+  scenelake down                        stop the stack
 """,
 )
 

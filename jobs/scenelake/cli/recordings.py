@@ -1,9 +1,108 @@
 """Making recordings from the command line: simulated ones, and public datasets turned into MCAP."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
 from scenelake.cli.summary import human_bytes
+from scenelake.contracts.errors import ConfigurationError
+
+_Config = TypeVar("_Config", bound=BaseModel)
+
+
+def _with_progress(console: Console, text: str, work: Callable[[Callable[[float], None]], object]) -> None:
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(text, total=1.0)
+        work(lambda done: bar.update(task, completed=done))
+
+
+def _changed(config: _Config, changes: dict[str, object]) -> _Config:
+    """The configuration with changes, validated again (``model_copy`` would not)."""
+    try:
+        return type(config).model_validate({**{k: getattr(config, k) for k in type(config).model_fields}, **changes})
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(e["msg"] for e in error.errors())) from None
+
+
+def simulate_recording(
+    console: Console,
+    out: Path,
+    *,
+    robot: bool,
+    seconds: float | None,
+    seed: int,
+    faults: Sequence[str],
+    passes: int,
+    encoding: str,
+    list_faults: bool,
+) -> None:
+    """Writes a simulated drive or robot session, or several passes over one road into the folder ``out``.
+
+    Raises:
+        ConfigurationError: for a fault or length that makes no sense.
+    """
+    from scenelake.simulate.drive import simulate_drive, simulate_passes
+    from scenelake.simulate.faults import fault_help, parse_fault
+
+    if list_faults:
+        console.print(fault_help(), markup=False, highlight=False)
+        return
+    if robot:
+        _simulate_robot(console, out, seconds=seconds, seed=seed, ignored=[*faults, *(["passes"] if passes > 1 else [])])
+        return
+    from scenelake.simulate.config import plan_default_drive
+
+    changes: dict[str, object] = {"encoding": encoding, "faults": tuple(parse_fault(f) for f in faults)}
+    if seconds is not None:
+        changes["duration_ns"] = round(seconds * 1_000_000_000)
+    config = _changed(plan_default_drive(seed), changes)
+    if passes > 1:
+        _with_progress(console, f"simulating {passes} passes", lambda p: simulate_passes(config, out, passes, progress=p))
+        for path in sorted(out.glob("pass_*.mcap")):
+            _say_written(console, path)
+        return
+    _with_progress(console, "simulating", lambda p: simulate_drive(config, out, progress=p))
+    _say_written(console, out)
+
+
+def _simulate_robot(console: Console, out: Path, *, seconds: float | None, seed: int, ignored: Sequence[str]) -> None:
+    from scenelake.simulate.robot import plan_default_session, simulate_robot_session
+
+    if ignored:
+        raise ConfigurationError(f"robot sessions take no {', '.join(ignored)}")
+    config = plan_default_session(seed)
+    if seconds is not None:
+        config = _changed(config, {"episode_duration_ns": round(seconds * 1_000_000_000 / config.nbr_episodes)})
+    _with_progress(console, "simulating", lambda p: simulate_robot_session(config, out, progress=p))
+    _say_written(console, out)
+
+
+def _say_written(console: Console, path: Path) -> None:
+    truth = path.with_suffix(".truth.json")
+    console.print(f"wrote {path} ({human_bytes(path.stat().st_size)}) and its truth {truth.name}", highlight=False)
+
+
+def convert_recording(console: Console, dataset: str, source: Path, out: Path) -> None:
+    """Converts one recording and says what was written and what was odd."""
+    from rich.table import Table
+
+    from scenelake.convert.converters import CONVERTERS
+
+    reports = []
+    _with_progress(
+        console, f"converting {dataset}", lambda p: reports.append(CONVERTERS[dataset](source, out, progress=p))
+    )
+    report = reports[0]
+    table = Table(title=f"{out}: {report.nbr_messages} messages, {human_bytes(out.stat().st_size)}", title_justify="left")
+    for name in ("topic", "type", "messages", "from", "to"):
+        table.add_column(name, justify="left" if name in ("topic", "type") else "right", overflow="fold")
+    for topic in report.topics:
+        times = (f"{t // 1_000_000_000}.{t % 1_000_000_000:09d}" for t in (topic.start_ns, topic.end_ns))
+        table.add_row(topic.topic, topic.type_name, str(topic.nbr_messages), *times)
+    console.print(table)
+    for remark in report.remarks:
+        console.print(f"• {remark}", markup=False, highlight=False)

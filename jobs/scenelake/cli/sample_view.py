@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from scenelake.contracts.columns import POSE
 from scenelake.contracts.errors import BadInputError
 
 matplotlib.use("Agg")
@@ -27,6 +28,10 @@ _CALIBRATION = """
 SELECT calibrated_sensor_id, ego_from_sensor, intrinsics, distortion FROM calibrated_sensor
 WHERE calibrated_sensor_id IN (SELECT unnest(?))
 """
+_POSE = "SELECT value FROM sync_index WHERE sample_id = ? AND modality = 'ego_pose' AND is_match LIMIT 1"
+_POSE_FIELDS = tuple(f.name for f in POSE)
+_EGO_FRAMES = ("base_link", "ego")
+_WORLD_FRAMES = ("map", "odom", "world")
 _MAX_CAMERAS = 3
 _NEAREST_DEPTH_M = 0.5
 
@@ -214,13 +219,27 @@ class SampleView:
         axes.set_ylim(-30, 30)
         axes.legend(loc="upper left", fontsize=8)
 
+    def _ego_from(self, frame_id: str) -> Floats | None:
+        """Transform from a box's frame: the ego itself, or a world frame through the pose at the sample."""
+        if frame_id in _EGO_FRAMES:
+            return np.eye(4)
+        if frame_id not in _WORLD_FRAMES:
+            return None
+        row = self._one(_POSE, [(self._sample or {}).get("sample_id")])
+        if row is None or not row["value"]:
+            return None
+        world_from_ego = matrix(dict(zip(_POSE_FIELDS, row["value"], strict=False)))
+        return np.linalg.inv(world_from_ego)
+
     def _draw_boxes(self, axes: Axes) -> None:
         sql = "SELECT category, sensor_from_box AS pose, size_m, frame_id FROM annotation WHERE sample_data_id = ?"
         for match in self._of("annotation"):
             for category, pose, size, frame_id in self._connection.execute(sql, [match.sample_data_id]).fetchall():
-                if pose is None or size is None or frame_id not in ("base_link", "ego"):
+                ego_from_frame = self._ego_from(frame_id)
+                if pose is None or size is None or ego_from_frame is None:
                     continue
+                ego_from_box = ego_from_frame @ matrix(pose)
                 half = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1], [1, 1]]) * np.asarray(size[:2]) / 2
-                corners = np.column_stack([half, np.zeros(5)]) @ matrix(pose)[:3, :3].T + matrix(pose)[:3, 3]
+                corners = np.column_stack([half, np.zeros(5)]) @ ego_from_box[:3, :3].T + ego_from_box[:3, 3]
                 axes.plot(corners[:, 0], corners[:, 1], color="darkorange", linewidth=1.2)
-                axes.annotate(category or "", corners[0, :2], fontsize=7, color="darkorange")
+                axes.annotate(category or "", corners[0, :2], fontsize=7, color="darkorange", annotation_clip=True)

@@ -13,6 +13,7 @@ from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.releases import Release
 from scenelake.runtime.settings import Settings, load_settings
 from scenelake.serialise.releases import latest_release, load_release
+from scenelake.stack.up import status
 
 
 @dataclass
@@ -39,7 +40,9 @@ class Workspace:
 
     @cached_property
     def airflow(self) -> AirflowApi | None:
-        return None
+        """The laptop stack's Airflow; None where this stack is not a laptop's."""
+        info = status(self.settings.home)
+        return AirflowApi(info.airflow_url, info.airflow_user, info.airflow_password) if info else None
 
     def release(self, release_id: str | None = None) -> Release | None:
         """A release by id, or the newest; None when there is none yet."""

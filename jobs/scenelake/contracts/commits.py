@@ -1,6 +1,6 @@
 """What a commit wants a table to hold, and what it came to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,8 +76,4 @@ class Committer(Protocol):
 
     def publish(self, pins: Mapping[str, TablePin], release_number: int) -> None:
         """Moves ``main`` of each table forward to a released snapshot and drops candidates that lost."""
-        ...
-
-    def main_pins(self, tables: Sequence[str]) -> dict[str, TablePin]:
-        """``main`` of those of the tables that exist."""
         ...

@@ -113,10 +113,11 @@ def radar_box(track_id: str, category: str, position_px: Sequence[float], rotati
     """A box of the Cartesian radar image in the radar frame, in metres.
 
     ``position_px`` is (left, top, width, height) before rotation; the rotation is about the box's centre,
-    counter-clockwise as seen in the image, which is counter-clockwise from above as well. The long side of a
-    vehicle is the image's vertical, so the box's x (length) is the annotated height and its yaw is the rotation
-    plus 90°. Which end is the front is not annotated. Nothing is known of z: the box lies in the radar's own plane
-    (z = 0) and has no height (size z = 0).
+    counter-clockwise as seen in the image, which is counter-clockwise from above as well. Vehicles are drawn with
+    their length along the image's vertical, so the box's x (length) is the annotated height and its yaw the rotation
+    plus 90°; oncoming traffic is drawn at about 180°, so x points ahead, though the dataset does not promise it. A
+    partly seen vehicle can be wider than long. Nothing is known of z: the box lies in the radar's own plane (z = 0)
+    and has no height (size z = 0).
     """
     left, top, width, height = (float(value) for value in position_px)
     x_m = (left + width / 2 - IMAGE_CENTER_PX) * METRES_PER_PIXEL

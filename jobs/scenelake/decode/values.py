@@ -98,7 +98,7 @@ def reals(values: Any, length: int | None = None) -> list[float]:
     """Numbers as float64; ``length`` elements where it is given."""
     if isinstance(values, np.ndarray):
         numbers: list[float] = values.astype(np.float64).tolist()
-    elif isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
+    elif isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise unexpected("expected a list of numbers", values)
     else:
         numbers = [real(v) for v in values]

@@ -14,7 +14,7 @@ from scenelake.lineage.config import LineageConfig
 from scenelake.lineage.rows import lineage_rows, raw_objects
 from scenelake.runtime.job import StageContext, code_version, run_stage
 
-_EARLIER = (Stage.OPEN_BATCH, Stage.DECODE, Stage.SYNCHRONISE, Stage.QUALITY, Stage.SERIALISE)
+_EARLIER = (Stage.DECODE, Stage.SYNCHRONISE, Stage.QUALITY, Stage.SERIALISE)
 
 
 def lineage(context: StageContext) -> StageOutcome:
@@ -22,7 +22,7 @@ def lineage(context: StageContext) -> StageOutcome:
     started_at_ns = time.time_ns()
     params = LineageConfig().model_dump()
     raw = _raw_objects(context)
-    records = [r for stage in _EARLIER if (r := _record(context, stage)) is not None]
+    records = [_record(context, stage) for stage in _EARLIER]
     records = [replace(r, inputs=(*raw, *r.inputs)) if r.stage == Stage.DECODE else r for r in records]
     records.append(_own_record(context, params, records, started_at_ns))
     runs, edges = lineage_rows(records)
@@ -38,13 +38,8 @@ def lineage(context: StageContext) -> StageOutcome:
     return StageOutcome(result, params, inputs=_inputs(records[:-1]), outputs=tuple(outputs))
 
 
-def _record(context: StageContext, stage: Stage) -> StageRecord | None:
-    try:
-        return StageRecord.from_json(read_json(context.objects, f"{context.stage_uri(stage)}/record.json"))
-    except FileNotFoundError:
-        if stage is Stage.OPEN_BATCH:
-            return None
-        raise
+def _record(context: StageContext, stage: Stage) -> StageRecord:
+    return StageRecord.from_json(read_json(context.objects, f"{context.stage_uri(stage)}/record.json"))
 
 
 def _raw_objects(context: StageContext) -> tuple[DatasetVersion, ...]:

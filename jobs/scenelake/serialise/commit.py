@@ -28,8 +28,6 @@ from scenelake.serialise.releases import (
 
 log = logging.getLogger(__name__)
 
-LINEAGE_TABLES = ("lineage_run", "lineage_edge")
-
 
 @dataclass(frozen=True, slots=True)
 class BatchCommit:
@@ -90,8 +88,7 @@ def commit_batch(
             touched = {c.table.name: pin for c, pin in zip(changes, commits, strict=True) if pin is not None}
             if not touched:
                 return _already_there(batch, committer, objects, paths, parent, config)
-            lineage = committer.main_pins(LINEAGE_TABLES)
-            release = _release(batch, parent, number, {**pins, **lineage, **touched})
+            release = _release(batch, parent, number, {**pins, **touched})
             batch.fence()
             if write_release(objects, paths, release):
                 list(pool.map(lambda item: committer.publish(dict([item]), number), touched.items()))  # noqa: B023

@@ -74,6 +74,9 @@ def drive_rows(given: DriveInput, quarantine_uri: str) -> DriveRows:
     accepted = pa.array(sorted(s for s, v in verdicts.items() if v in ACCEPTED_VERDICTS), pa.string())
     every = {name: _table(given, name) for name in ("scene", "sample", "sample_data", "sync_index")}
     every |= {name: in_scenes(rows, every["sample_data"], name) for name, rows in given.batched.items()}
+    # Poses that synchronise derived from transforms join those that were recorded as poses.
+    derived = _table(given, "ego_pose")
+    every["ego_pose"] = pa.concat_tables([every.get("ego_pose", derived.slice(0, 0)), derived])
     hashes = scene_hashes(every)
     rows = {name: _of_scenes(table, accepted) for name, table in every.items()}
     rows["scene"] = _with_hashes(rows["scene"], hashes)

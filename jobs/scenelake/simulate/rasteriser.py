@@ -11,9 +11,9 @@ import simplejpeg
 from scenelake.simulate.config import Camera
 from scenelake.simulate.geometry import Floats, generator
 
-NEAR_M = 0.2
+NEAR_M = 0.02
 _SUBPIXEL_BITS = 4
-_LARGEST_PX = 30_000.0
+_LARGEST_PX = 4_000_000.0
 
 Image = npt.NDArray[np.uint8]
 

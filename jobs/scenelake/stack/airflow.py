@@ -5,6 +5,7 @@ import secrets
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from scenelake.runtime.settings import StackConfig
@@ -125,7 +126,7 @@ def _new_keys() -> str:
     )
 
 
-def _write_once(path: Path, content: object) -> None:
+def _write_once(path: Path, content: Callable[[], str]) -> None:
     if not path.exists():
         path.touch(mode=0o600)
-        path.write_text(content())  # type: ignore[operator]
+        path.write_text(content())

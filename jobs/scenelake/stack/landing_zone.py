@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -50,10 +51,14 @@ class LandingZone:
             "quarantine_bucket": outputs["QuarantineBucket"],
             "ledger_table": outputs["LedgerTable"],
             "glue_database": outputs["GlueDatabase"],
-            "event_queue_url": outputs["EventQueueUrl"],
-            "doorbell_queue_url": outputs["DoorbellQueueUrl"],
-            "dead_letter_queue_url": outputs["DoorbellDeadLetterQueueUrl"],
+            "event_queue_url": self._local(outputs["EventQueueUrl"]),
+            "doorbell_queue_url": self._local(outputs["DoorbellQueueUrl"]),
+            "dead_letter_queue_url": self._local(outputs["DoorbellDeadLetterQueueUrl"]),
         }
+
+    def _local(self, queue_url: str) -> str:
+        """moto's CloudFormation names queues by AWS's own host; only the path counts."""
+        return f"{self.settings.endpoint_url}{urlsplit(queue_url).path}" if self.settings.endpoint_url else queue_url
 
 
 def create_landing_zone(settings: Settings, template_file: Path, pieces: Sequence[Piece] = PIECES) -> LandingZone:

@@ -1,8 +1,9 @@
-"""Processes of the stack: started in groups of their own, known again by pid and start time, ended with all of theirs."""
+"""Processes of the stack: each in a group of its own, known by pid and start time, ended with all of theirs."""
 
+import os
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import psutil
 
 from scenelake.contracts.errors import ConfigurationError
 
-_GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +57,40 @@ def spawn(
 
 
 def end_trees(roots: Sequence[ProcessId], grace_seconds: float = _GRACE_SECONDS) -> None:
-    """Ends processes and everything they started: asks, waits, then kills what is left."""
-    family: list[psutil.Process] = []
-    for root in roots:
-        process = root.process()
-        if process is None:
-            continue
-        try:
-            family += [process, *process.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            continue
-    for process in family:
+    """Ends processes and everything they started, orphans included: asks, waits, then kills what is left."""
+    family = {process.pid: process for root in roots for process in _family(root)}
+    for process in family.values():
         _quietly(process.terminate)
-    _, left = psutil.wait_procs(family, timeout=grace_seconds)
+    _, left = psutil.wait_procs(list(family.values()), timeout=grace_seconds)
     for process in left:
         _quietly(process.kill)
     psutil.wait_procs(left, timeout=grace_seconds)
 
 
-def _quietly(action: object) -> None:
+def _family(root: ProcessId) -> list[psutil.Process]:
+    """The process, what it started, and what is left of its session when it has ended itself."""
+    process = root.process()
+    if process is None and psutil.pid_exists(root.pid) and psutil.Process(root.pid).status() != psutil.STATUS_ZOMBIE:
+        # The pid belongs to somebody else by now, and so would its session.
+        return []
+    found = [process] if process else []
     try:
-        action()  # type: ignore[operator]
+        found += process.children(recursive=True) if process else []
+    except psutil.NoSuchProcess:
+        found = []
+    return found + [member for member in psutil.process_iter() if _session(member.pid) == root.pid]
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _quietly(action: Callable[[], None]) -> None:
+    try:
+        action()
     except psutil.NoSuchProcess:
         return
 

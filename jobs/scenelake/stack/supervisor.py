@@ -1,6 +1,7 @@
 """The process that starts the stack, keeps it running and ends it: ``python -m scenelake.stack.supervisor``."""
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +9,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Supervisor:
         self._config = config
         self._stop = threading.Event()
         self._children: dict[str, Child] = {}
-        self._state = StackState("starting", processes={SUPERVISOR: ProcessId.of(_own_pid())})
+        self._state = StackState("starting", processes={SUPERVISOR: ProcessId.of(os.getpid())})
 
     def stop(self) -> None:
         self._stop.set()
@@ -64,7 +64,7 @@ class Supervisor:
             log.error("the stack failed: %s", error)
             self._keep(phase="failed", problem=str(error))
         finally:
-            end_trees([ProcessId.of(c.process.pid) for c in self._children.values() if c.process.poll() is None])
+            end_trees([self._state.processes[name] for name in self._children])
 
     def _start(self) -> None:
         config = self._config
@@ -153,6 +153,8 @@ class Supervisor:
             self._say(f"{child.name} ended with {child.process.returncode}; starting it again")
             if self._stop.wait(min(_RESTART_PAUSE_SECONDS * child.nbr_restarts, 30)):
                 return
+            # A process that was killed leaves workers behind, which would go on beside the new ones.
+            end_trees([self._state.processes[child.name]])
             nbr_restarts = child.nbr_restarts + 1
             self._launch(child.name, child.command)
             self._children[child.name].nbr_restarts = nbr_restarts
@@ -194,12 +196,6 @@ class Supervisor:
     def _keep(self, **changes: str) -> None:
         self._state = replace(self._state, **changes)  # type: ignore[arg-type]
         write_state(self._config.home, self._state)
-
-
-def _own_pid() -> int:
-    import os
-
-    return os.getpid()
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ def stop(home: Path) -> bool:
     if supervisor is not None and supervisor.is_alive:
         # It ends its children itself; ended first, it cannot start them again.
         end_trees([supervisor], grace_seconds=15)
-    end_trees([process for process in alive if process.is_alive])
+    end_trees([process for name, process in state.processes.items() if name != SUPERVISOR])
     forget_state(home)
     return bool(alive)
 

@@ -84,7 +84,9 @@ def test_image_bytes_and_stamps_are_the_files(source, recorded, topic, name):
 
 
 def test_left_camera_takes_the_stamps_that_the_right_one_shares(source, recorded):
-    assert [m.header_ns for m in recorded.on("/camera/zed_left/image")] == [t for _, t in raw_stamps(source, "zed_right")]
+    assert [m.header_ns for m in recorded.on("/camera/zed_left/image")] == [
+        t for _, t in raw_stamps(source, "zed_right")
+    ]
 
 
 def test_radar_images_say_that_they_are_radar(recorded):
@@ -171,10 +173,22 @@ def test_boxes_are_the_annotated_ones_in_metres(source, recorded):
             assert np.allclose(
                 sorted(corners_px(detection).tolist()), sorted(drawn_px(track["bboxes"][int(frame) - 1]).tolist())
             )
-            assert detection.bbox.size.x > detection.bbox.size.y
             assert (detection.bbox.size.z, detection.bbox.center.position.z) == (0.0, 0.0)
             nbr_boxes += 1
     assert nbr_boxes == 42
+
+
+def test_length_is_along_the_direction_of_travel(recorded):
+    """The oncoming bus and car move against the radar's y; their boxes' x must point the same way."""
+    for track_id in ("1", "2"):
+        boxes = [d.bbox for m in recorded.on("/annotations/radar") for d in m.body.detections if d.id == track_id]
+        first, last = boxes[0].center.position, boxes[-1].center.position
+        moved = np.array([last.x - first.x, last.y - first.y])
+        q = boxes[0].center.orientation
+        ahead = rotation(q.w, q.x, q.y, q.z)[:2, 0]
+        assert ahead @ moved > 0.9 * np.linalg.norm(moved)
+        assert np.linalg.norm(moved) > 10
+        assert all(box.size.x > box.size.y for box in boxes)
 
 
 def corners_px(detection):
@@ -306,7 +320,9 @@ def tree(tmp_path):
     (root / "velo_lidar").mkdir(parents=True)
     for number in (1, 2, 3):
         (root / "velo_lidar" / f"00000{number}.csv").write_text("1.5,2.0,-0.25,10,24\n" * number)
-    (root / "velo_lidar.txt").write_text("Frame: 000001 Time: 5.25\nFrame: 000003 Time: 4.75\nFrame: 000004 Time: 6.0\n")
+    (root / "velo_lidar.txt").write_text(
+        "Frame: 000001 Time: 5.25\nFrame: 000003 Time: 4.75\nFrame: 000004 Time: 6.0\n"
+    )
     return root
 
 

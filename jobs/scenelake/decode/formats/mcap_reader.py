@@ -5,7 +5,6 @@ It walks the top-level records from the front, so that it needs no summary: what
 the recording's own message counts and as a second copy of schemas and channels whose chunk was lost.
 """
 
-import logging
 import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ from scenelake.decode.formats import mcap_records as records
 from scenelake.decode.formats.mcap_chunk import ChunkError, open_chunk
 from scenelake.decode.formats.mcap_records import FRAME, MAGIC, Channel, RecordError, Schema
 
-log = logging.getLogger(__name__)
-
 HARMLESS_REASONS = frozenset({"summary_unreadable", "statistics_contradicted", "channel_redefined"})
 """Problems that cost no message."""
+
+MAX_PROBLEMS = 1000
+"""A file with more is given up at that point: the rest of it is one last problem."""
 
 _CRC_BLOCK_BYTES = 8 * 1024 * 1024
 
@@ -111,6 +111,9 @@ class McapReader:
             elif opcode in (records.HEADER, records.SCHEMA, records.CHANNEL, records.METADATA):
                 self._definition(opcode, offset, length)
             offset = end
+            if len(self.problems) >= MAX_PROBLEMS:
+                self._report("too_many_problems", f"{MAX_PROBLEMS} problems up to here", offset, self._size)
+                return
         self._report("truncated", "the file ends without a DataEnd record", offset, self._size)
 
     def channel(self, channel_id: int) -> Channel:
@@ -125,7 +128,6 @@ class McapReader:
         return self._file.read(length)
 
     def _report(self, reason: str, detail: str, start: int, exclusive_end: int) -> None:
-        log.warning("unusable bytes", extra={"reason": reason, "detail": detail, "start_byte": start})
         self.problems.append(Problem(reason, detail, start, exclusive_end))
 
     def _check_magic(self) -> None:

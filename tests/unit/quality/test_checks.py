@@ -1,0 +1,205 @@
+"""Every check passes on a clean drive, and fires for the fault it is there for, and for no other scene."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scenelake.contracts.stages import Problem
+from scenelake.contracts.tables import GOLD
+from scenelake.quality.config import QualityPolicy, Verdict
+from scenelake.quality.judge import find, result_table
+
+START = 85_000_000 * 20_000_000_000
+MS = 1_000_000
+SECOND = 1_000 * MS
+ALL_CHECKS = {
+    "no_keyframes", "missing_sensor", "completeness", "coverage", "gaps", "implausible_rate", "duplicate_stamps",
+    "backward_jumps", "clock_offset", "epoch", "sync_match", "sync_error", "undecodable", "camera_undecodable",
+    "lost_messages", "bad_bytes",
+}  # fmt: skip
+
+
+def drop(drive, channel, keep):
+    stamps = drive.stamps_ns[channel]
+    drive.stamps_ns[channel] = stamps[keep((stamps - START) // MS)]
+
+
+def in_second_scene(channel, verdict="warn"):
+    return {(channel, "scene-1", verdict)}
+
+
+def in_both(channel, verdict="warn"):
+    return {(channel, "scene-0", verdict), (channel, "scene-1", verdict)}
+
+
+def test_a_clean_drive_passes_every_check_and_every_check_ran(clean):
+    findings = find(clean.facts(), QualityPolicy())
+    assert {f.check_name for f in findings} == ALL_CHECKS
+    assert {f.verdict for f in findings} == {Verdict.PASS}
+    assert {f.reason for f in findings} == {None}
+    assert [(v["verdict"], v["reason"]) for v in clean.verdicts()] == [("pass", None)] * 2
+
+
+def test_results_are_rows_of_the_contract(clean):
+    table = result_table(find(clean.facts(), QualityPolicy()))
+    assert table.schema.equals(GOLD["qc_result"].schema)
+    keys = [(r["scene_id"], r["channel"], r["check_name"]) for r in table.to_pylist()]
+    assert len(keys) == len(set(keys)) > 50
+    assert all(isinstance(json.loads(text), dict) for text in table["evidence"].to_pylist())
+    whole = {r["check_name"] for r in table.to_pylist() if r["channel"] is None}
+    assert whole == {"no_keyframes", "bad_bytes"}
+
+
+def test_a_missing_sensor_warns_where_it_is_missing(clean):
+    drop(clean, "/cam", lambda ms: ms < 20_000)
+    assert clean.failures() == {"missing_sensor": in_second_scene("/cam")}
+
+
+@pytest.mark.parametrize(("lost_of_ten", "is_caught"), [(0, False), (1, False), (2, True), (5, True)])
+def test_dropped_frames_lower_completeness(clean, lost_of_ten, is_caught):
+    drop(clean, "/cam", lambda ms: (ms < 20_000) | ((ms // 50) % 10 < 10 - lost_of_ten) | (ms == 39_950))
+    failures = clean.failures()
+    failures.pop("gaps", None)
+    assert failures == ({"completeness": in_second_scene("/cam")} if is_caught else {})
+
+
+def test_duplicate_stamps_do_not_make_up_for_lost_frames(clean):
+    drop(clean, "/cam", lambda ms: (ms < 20_000) | (ms % 100 == 0))
+    clean.stamps_ns["/cam"] = np.sort(np.concatenate([clean.stamps_ns["/cam"]] * 2))
+    assert "completeness" in clean.failures()
+
+
+@pytest.mark.parametrize(("silent_ms", "is_caught"), [(100, False), (150, False), (151, True), (3000, True)])
+def test_a_silence_longer_than_three_periods_is_a_gap(clean, silent_ms, is_caught):
+    stamps = clean.stamps_ns["/cam"]
+    later = stamps > START + 25_000 * MS
+    clean.stamps_ns["/cam"] = np.concatenate([stamps[~later], stamps[later] + (silent_ms - 50) * MS])
+    clean.stamps_ns["/cam"] = clean.stamps_ns["/cam"][clean.stamps_ns["/cam"] < START + 40 * SECOND]
+    failures = clean.failures()
+    assert ("gaps" in failures) == is_caught
+    if is_caught:
+        assert failures["gaps"] == in_second_scene("/cam")
+        finding = next(
+            f for f in find(clean.facts(), QualityPolicy()) if f.check_name == "gaps" and f.verdict == "warn"
+        )
+        assert finding.measured == silent_ms * MS
+        assert finding.evidence["start_ns"] == START + 25_000 * MS
+
+
+def test_a_sensor_that_stops_early_lowers_coverage(clean):
+    drop(clean, "/radar", lambda ms: ms < 37_000)
+    assert clean.failures() == {"coverage": in_second_scene("/radar")}
+    drop(clean, "/radar", lambda ms: ms < 35_000)
+    assert clean.failures() == {"coverage": in_second_scene("/radar")}
+
+
+@pytest.mark.parametrize(("period_ms", "is_caught"), [(3, True), (6, False)])
+def test_stamps_of_a_conversion_are_too_fast_for_a_camera(clean, period_ms, is_caught):
+    clean.change_clock("/cam", median_period_ns=period_ms * MS + 333_333)
+    failures = clean.failures()
+    assert failures.get("implausible_rate", set()) == (in_both("/cam") if is_caught else set())
+
+
+@pytest.mark.parametrize(
+    ("check", "channel", "changes"),
+    [
+        ("duplicate_stamps", "/imu", {"nbr_duplicate_stamps": 125}),
+        ("backward_jumps", "/imu", {"nbr_backward_jumps": 1, "largest_backward_ns": 360 * MS}),
+        ("clock_offset", "/imu", {"offset_from_reference_ns": 63_960 * MS}),
+        ("epoch", "/cam", {"epoch": "boot_time"}),
+    ],
+)
+def test_what_a_clock_did_is_told_of_every_scene(clean, check, channel, changes):
+    clean.change_clock(channel, **changes)
+    assert clean.failures() == {check: in_both(channel)}
+
+
+def test_the_clock_offset_is_named(clean):
+    clean.change_clock("/imu", offset_from_reference_ns=63_960 * MS)
+    assert "+63.96 s" in json.loads(clean.verdicts()[0]["evidence"])["findings"][0]["reason"]
+
+
+def test_bursts_on_a_bus_are_no_duplicate_stamps(clean):
+    clean.change_clock("/imu", modality="can", nbr_duplicate_stamps=125, median_period_ns=1000)
+    clean.is_match.pop("/imu")
+    clean.sync_error_ns.pop("/imu")
+    assert clean.failures() == {}
+
+
+@pytest.mark.parametrize(("share", "is_caught"), [(0.9, False), (0.875, True), (0.0, True)])
+def test_keyframes_without_a_match(clean, share, is_caught):
+    clean.is_match["/cam"] = share
+    assert clean.failures() == ({"sync_match": in_both("/cam")} if is_caught else {})
+
+
+@pytest.mark.parametrize(
+    ("channel", "median_ms", "is_caught"),
+    [("/cam", 25, False), ("/cam", 26, True), ("/radar", 125, False), ("/radar", 126, True), ("/imu", 61, True)],
+)
+def test_a_large_sync_error_warns(clean, channel, median_ms, is_caught):
+    clean.sync_error_ns[channel] = median_ms * MS
+    assert clean.failures() == ({"sync_error": in_both(channel)} if is_caught else {})
+
+
+def test_a_sync_error_that_could_not_be_measured_is_no_finding(clean):
+    clean.sync_error_ns["/imu"] = None
+    assert clean.failures() == {}
+
+
+@pytest.mark.parametrize(
+    ("channel", "bad", "checks"),
+    [
+        ("/cam", 1, {"undecodable": "warn"}),
+        ("/cam", 400, {"undecodable": "warn"}),
+        ("/cam", 401, {"undecodable": "warn", "camera_undecodable": "quarantine"}),
+        ("/radar", 160, {"undecodable": "warn"}),
+    ],
+)
+def test_undecodable_messages(clean, channel, bad, checks):
+    count = clean.channels[channel]
+    clean.channels[channel] = replace(count, undecodable=bad, decoded=count.read - bad)
+    assert clean.failures() == {name: in_both(channel, verdict) for name, verdict in checks.items()}
+    worst = "quarantine" if "camera_undecodable" in checks else "warn"
+    assert {v["verdict"] for v in clean.verdicts()} == {worst}
+
+
+def test_messages_that_could_not_be_read_at_all(clean):
+    clean.channels["/cam"] = replace(clean.channels["/cam"], recorded=810)
+    assert clean.failures() == {"lost_messages": in_both("/cam")}
+
+
+def test_bad_byte_ranges_are_named(clean):
+    clean.problems = (Problem("bad_chunk", "CRC", 100, 250),)
+    assert clean.failures() == {"bad_bytes": in_both(None)}
+    finding = next(f for f in find(clean.facts(), QualityPolicy()) if f.check_name == "bad_bytes")
+    assert finding.measured == 150.0
+    assert finding.evidence["ranges"][0]["start_byte"] == 100
+
+
+def test_a_scene_without_keyframes_is_quarantined(clean):
+    clean.nbr_samples = 0
+    assert clean.failures() == {"no_keyframes": in_both(None, "quarantine")}
+    assert [(v["verdict"], v["reason"]) for v in clean.verdicts()] == [("quarantine", "no_keyframes")] * 2
+
+
+def test_the_policy_decides_what_a_failure_costs(clean):
+    drop(clean, "/cam", lambda ms: ms < 20_000)
+    policy = QualityPolicy(consequences={"missing_sensor": Verdict.QUARANTINE})
+    assert [v["verdict"] for v in clean.verdicts(policy)] == ["pass", "quarantine"]
+    clean.nbr_samples = 0
+    lenient = QualityPolicy(consequences={"no_keyframes": Verdict.PASS})
+    assert [v["verdict"] for v in clean.verdicts(lenient)] == ["pass", "warn"]
+
+
+@pytest.mark.parametrize("values", [{"min_coverag": 0.9}, {"min_coverage": 1.5}, {"consequences": {"x": "fatal"}}])
+def test_the_policy_rejects_what_it_does_not_know(values):
+    with pytest.raises(ValueError):
+        QualityPolicy(**values)
+
+
+def test_a_drive_without_scenes_has_no_findings(clean):
+    facts = clean.facts()
+    empty = replace(facts, scenes=(), sync_index=facts.sync_index.slice(0, 0), sync_error=facts.sync_error.slice(0, 0))
+    assert find(empty, QualityPolicy()) == []
