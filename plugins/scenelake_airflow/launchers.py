@@ -119,7 +119,9 @@ class LocalProcessLauncher:
         if not command.is_spark:
             return [sys.executable, "-m", command.module, *command.arguments]
         settings = self._settings
-        conf = [item.strip() for item in settings.spark_conf.split(";") if item.strip()]
+        # A submitted application logs at INFO, fifty lines before the first of its own; a later --conf overrides it.
+        conf = ["spark.log.level=WARN"]
+        conf += [item.strip() for item in settings.spark_conf.split(";") if item.strip()]
         # The worker's interpreter for driver and executors; spark-submit would take any python3 on the PATH.
         conf += [f"spark.pyspark.python={sys.executable}", f"spark.pyspark.driver.python={sys.executable}"]
         return [

@@ -201,7 +201,7 @@ def test_spark_stage_is_submitted_with_the_settings_master_and_conf(scenelake_ho
     assert Path(words[0]).is_file()
     assert words[1:5] == ["--master", "local[2]", "--name", "scenelake-decode-b1.2"]
     confs = [value for word, value in itertools.pairwise(words) if word == "--conf"]
-    assert confs[:2] == ["spark.a=1", "spark.b=x y"]
+    assert confs[1:3] == ["spark.a=1", "spark.b=x y"]
     assert words[-3:] == [stages.__file__, "--batch-id", "b1"]
 
 

@@ -66,13 +66,20 @@ def violations(files: list[Path], forbidden: tuple[str, ...], *, except_for: tup
 
 def test_contracts_depend_on_the_standard_library_and_pyarrow_alone() -> None:
     allowed = (*sys.stdlib_module_names, "pyarrow", "scenelake.contracts")
-    bad = [str(i) for f in python_files(PACKAGE / "contracts") for i in imports_of(f) if not starts_with(i.module, *allowed)]
+    bad = [
+        str(i)
+        for f in python_files(PACKAGE / "contracts")
+        for i in imports_of(f)
+        if not starts_with(i.module, *allowed)
+    ]
     assert not bad, bad
 
 
 def test_timebase_depends_on_contracts_and_numpy_alone() -> None:
     allowed = (*sys.stdlib_module_names, "numpy", "scenelake.contracts", "scenelake.timebase")
-    bad = [str(i) for f in python_files(PACKAGE / "timebase") for i in imports_of(f) if not starts_with(i.module, *allowed)]
+    bad = [
+        str(i) for f in python_files(PACKAGE / "timebase") for i in imports_of(f) if not starts_with(i.module, *allowed)
+    ]
     assert not bad, bad
 
 
@@ -149,7 +156,9 @@ def test_files_stay_readable() -> None:
     files = [*python_files(PACKAGE), *python_files(REPOSITORY / "plugins"), *python_files(REPOSITORY / "tests")]
     long = {str(f.relative_to(REPOSITORY)): n for f in files if (n := len(f.read_text().splitlines())) > MAX_LINES}
     assert not long, f"split these by idea: {long}"
-    dags = {f.name: n for f in python_files(REPOSITORY / "dags") if (n := len(f.read_text().splitlines())) > MAX_DAG_LINES}
+    dags = {
+        f.name: n for f in python_files(REPOSITORY / "dags") if (n := len(f.read_text().splitlines())) > MAX_DAG_LINES
+    }
     assert not dags, f"a DAG is at most {MAX_DAG_LINES} lines: {dags}"
 
 

@@ -40,7 +40,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterato
         "SCENELAKE_AWS_PORT": str(free_port()),
     }
     command = [sys.executable, "-m", "scenelake.cli.main"]
-    done = subprocess.run([*command, "up"], env=environment, cwd=repository, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*command, "up"], env=environment, cwd=repository, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     try:
         yield Workspace(load_settings({"SCENELAKE_HOME": str(home)}))
@@ -89,7 +91,9 @@ def dropped(stack: Workspace, recordings: dict[str, Path]) -> Dropped:
     result.uploads["outside"] = upload(stack.settings, recordings["comma2k19"], "outside.mcap")
     follower = Follower(stack.ledger, None, [u.drop_id for u in result.uploads.values()])
     in_time = follower.watch(Console(file=sys.stderr), TIMEOUT_SECONDS)
-    result.drops = {n: follower.seen.drops[u.drop_id] for n, u in result.uploads.items() if u.drop_id in follower.seen.drops}
+    result.drops = {
+        n: follower.seen.drops[u.drop_id] for n, u in result.uploads.items() if u.drop_id in follower.seen.drops
+    }
     assert in_time, f"not every drop ended in {TIMEOUT_SECONDS} s: {result.drops}"
     result.release = stack.release()
     return result

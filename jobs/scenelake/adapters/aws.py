@@ -16,13 +16,12 @@ def client_config() -> Config:
     return Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10, read_timeout=60)
 
 
+def aws_session(settings: Settings) -> boto3.Session:
+    """A session with the process's own credentials on AWS, and with the stand-in's on a laptop."""
+    credentials = LAPTOP_CREDENTIALS if settings.endpoint_url else {}
+    return boto3.Session(region_name=settings.region, **credentials)
+
+
 def aws_client(service: str, settings: Settings) -> Any:
     """A boto3 client for the settings' region and endpoint."""
-    credentials = LAPTOP_CREDENTIALS if settings.endpoint_url else {}
-    return boto3.client(
-        service,
-        region_name=settings.region,
-        endpoint_url=settings.endpoint_url,
-        config=client_config(),
-        **credentials,
-    )
+    return aws_session(settings).client(service, endpoint_url=settings.endpoint_url, config=client_config())

@@ -4,10 +4,10 @@ import importlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import boto3
 import duckdb
 import pyarrow as pa
 
+from scenelake.adapters.aws import aws_session
 from scenelake.contracts.errors import ConfigurationError
 from scenelake.contracts.releases import Release
 from scenelake.contracts.tables import GOLD
@@ -30,7 +30,7 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     for name in EXTENSIONS:
         connection.execute(f"LOAD {_text(str(_extension(name)))}")
     secret = {"TYPE": "s3", "REGION": settings.region}
-    credentials = boto3.Session().get_credentials()
+    credentials = aws_session(settings).get_credentials()
     if credentials is not None:
         frozen = credentials.get_frozen_credentials()
         secret |= {"KEY_ID": frozen.access_key, "SECRET": frozen.secret_key}

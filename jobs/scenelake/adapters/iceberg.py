@@ -9,13 +9,11 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.glue import GlueCatalog
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     CommitStateUnknownException,
@@ -70,14 +68,6 @@ def open_catalog(settings: Settings) -> Catalog:
             "s3.force-virtual-addressing": "false",
         }
     return GlueCatalog("glue", **properties)
-
-
-def open_local_catalog(folder: Path, namespace: str) -> Catalog:
-    """The twin for tests: a SQLite catalog whose tables lie wherever the committer's paths say."""
-    folder.mkdir(parents=True, exist_ok=True)
-    catalog = SqlCatalog("local", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
-    catalog.create_namespace_if_not_exists(namespace)
-    return catalog
 
 
 @dataclass(frozen=True, slots=True)

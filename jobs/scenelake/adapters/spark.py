@@ -1,6 +1,5 @@
 """Spark sessions. Spark schedules and Python moves bytes, so the JVM stays small and starts fast."""
 
-import os
 import re
 import sys
 
@@ -12,6 +11,7 @@ from scenelake.runtime.settings import Settings
 TASK_ATTEMPTS = 3
 """Attempts at one task before the stage fails; the batch itself has attempts of its own above that."""
 
+_UNSET_PYTHON = "python3"
 _LOCAL = re.compile(r"^local(\[(\*|\d+)\])?$")
 
 _ALWAYS = {
@@ -42,14 +42,15 @@ def spark_session(settings: Settings, name: str) -> SparkSession:
     Raises:
         ConfigurationError: when ``spark_conf`` is not ``key=value`` pairs separated by ``;``.
     """
-    # Workers must run the interpreter that holds this package, whatever python3 is on the path.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(name)
     for key, value in spark_conf(settings).items():
         builder = builder.config(key, value)
     session: SparkSession = builder.getOrCreate()
-    session.sparkContext.setLogLevel("WARN")
+    context = session.sparkContext
+    context.setLogLevel("WARN")
+    if context.pythonExec == _UNSET_PYTHON:
+        # Without PYSPARK_PYTHON, workers must still run the interpreter that holds this package.
+        context.pythonExec = sys.executable
     return session
 
 

@@ -33,7 +33,9 @@ def start_stack(console: Console) -> StackInfo:
 
 def print_login(console: Console, info: StackInfo) -> None:
     """Where the Airflow UI is and how to log in."""
-    console.print(f"[bold]Airflow[/]: {info.airflow_url}  user [bold]{info.airflow_user}[/]  password [bold]{info.airflow_password}[/]")
+    console.print(
+        f"[bold]Airflow[/]: {info.airflow_url}  user [bold]{info.airflow_user}[/]  password [bold]{info.airflow_password}[/]"
+    )
 
 
 def run_demo(console: Console, paths: Sequence[Path], *, timeout_seconds: float, seed: int) -> int:
@@ -73,9 +75,7 @@ def upload_all(console: Console, workspace: Workspace, files: Sequence[tuple[Pat
     return uploads
 
 
-def follow_and_sum_up(
-    console: Console, workspace: Workspace, uploads: Sequence[Upload], timeout_seconds: float
-) -> int:
+def follow_and_sum_up(console: Console, workspace: Workspace, uploads: Sequence[Upload], timeout_seconds: float) -> int:
     """Follows drops to their end, prints the summary and returns the exit code."""
     follower = Follower(workspace.ledger, workspace.airflow, [u.drop_id for u in uploads])
     in_time = follower.watch(console, timeout_seconds)

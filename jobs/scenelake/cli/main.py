@@ -32,6 +32,15 @@ A first look, on the laptop stack:
 )
 
 
+_PIPE_WIDTH = 150
+
+
+def make_console(*, quiet: bool = False, stderr: bool = False) -> Console:
+    """A console; into a pipe or file it is wide enough for tables to be read."""
+    console = Console(quiet=quiet, stderr=stderr)
+    return console if console.is_terminal else Console(quiet=quiet, stderr=stderr, width=_PIPE_WIDTH)
+
+
 class Dataset(StrEnum):
     RADIATE = "radiate"
     COMMA2K19 = "comma2k19"
@@ -60,7 +69,7 @@ def run() -> None:
     try:
         app()
     except ScenelakeError as error:
-        Console(stderr=True).print(f"[red]scenelake:[/] {error}", highlight=False, soft_wrap=True)
+        make_console(stderr=True).print(f"[red]scenelake:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(int(error.exit_code))
 
 
@@ -72,7 +81,7 @@ def up() -> None:
     """
     from scenelake.cli.demo import start_stack
 
-    start_stack(Console())
+    start_stack(make_console())
 
 
 @app.command()
@@ -86,7 +95,9 @@ def down() -> None:
 
 @app.command()
 def demo(
-    drops: Annotated[list[Path] | None, typer.Argument(help="MCAP files or folders; default: a simulated drive.")] = None,
+    drops: Annotated[
+        list[Path] | None, typer.Argument(help="MCAP files or folders; default: a simulated drive.")
+    ] = None,
     timeout_seconds: Annotated[float, typer.Option("--timeout", help="Give up after this many seconds.")] = 900,
     seed: Annotated[int, typer.Option(help="Seed of the simulated drive.")] = 7,
 ) -> None:
@@ -96,7 +107,7 @@ def demo(
     """
     from scenelake.cli.demo import run_demo
 
-    raise typer.Exit(run_demo(Console(), drops or [], timeout_seconds=timeout_seconds, seed=seed))
+    raise typer.Exit(run_demo(make_console(), drops or [], timeout_seconds=timeout_seconds, seed=seed))
 
 
 @app.command()
@@ -114,7 +125,7 @@ def drop(
     from scenelake.cli.stack_commands import Workspace
     from scenelake.cli.upload import Target, find_recordings
 
-    console, workspace = Console(), Workspace.open()
+    console, workspace = make_console(), Workspace.open()
     found = find_recordings(paths)
     if key is not None and len(found) != 1:
         raise typer.BadParameter(f"--key names one object, but {len(found)} files were given")
@@ -136,9 +147,9 @@ def status(
 
     workspace = Workspace.open()
     if drop_id:
-        print_drop(Console(), workspace.ledger, drop_id, as_json=as_json)
+        print_drop(make_console(), workspace.ledger, drop_id, as_json=as_json)
     else:
-        print_drops(Console(), workspace.ledger, state, as_json=as_json)
+        print_drops(make_console(), workspace.ledger, state, as_json=as_json)
 
 
 @app.command()
@@ -153,16 +164,20 @@ def show(
     from scenelake.cli.show import show_release
     from scenelake.cli.stack_commands import Workspace
 
-    show_release(Console(), Workspace.open(), release_id, sample=sample, picture=picture, sql=sql, as_json=as_json)
+    show_release(make_console(), Workspace.open(), release_id, sample=sample, picture=picture, sql=sql, as_json=as_json)
 
 
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="MCAP file to write; the truth goes to <stem>.truth.json beside it.")],
-    kind: Annotated[Embodiment, typer.Option(help="A road vehicle, or a robot teleoperation session.")] = Embodiment.VEHICLE,
+    kind: Annotated[
+        Embodiment, typer.Option(help="A road vehicle, or a robot teleoperation session.")
+    ] = Embodiment.VEHICLE,
     seconds: Annotated[float | None, typer.Option(help="Length of the recording.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 7,
-    fault: Annotated[list[str] | None, typer.Option(help="kind:name=value,…; may be repeated; see --list-faults.")] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="kind:name=value,…; may be repeated; see --list-faults.")
+    ] = None,
     passes: Annotated[int, typer.Option(help="Drive the same road this many times: near-duplicates.")] = 1,
     encoding: Annotated[Encoding, typer.Option(help="ROS 2 CDR or Foxglove protobuf.")] = Encoding.ROS2,
     list_faults: Annotated[bool, typer.Option("--list-faults", help="List the faults and stop.")] = False,
@@ -172,7 +187,7 @@ def simulate(
     from scenelake.cli.recordings import simulate_recording
 
     simulate_recording(
-        Console(quiet=quiet), out, robot=kind is Embodiment.ROBOT, seconds=seconds, seed=seed, faults=fault or [],
+        make_console(quiet=quiet), out, robot=kind is Embodiment.ROBOT, seconds=seconds, seed=seed, faults=fault or [],
         passes=passes, encoding=str(encoding), list_faults=list_faults,
     )  # fmt: skip
 
@@ -187,7 +202,7 @@ def convert(
     """Turn a public dataset's recording into an MCAP drop: clocks, gaps and duplicate stamps as recorded."""
     from scenelake.cli.recordings import convert_recording
 
-    convert_recording(Console(quiet=quiet), str(dataset), source, out)
+    convert_recording(make_console(quiet=quiet), str(dataset), source, out)
 
 
 @app.command()
@@ -203,5 +218,3 @@ def settings(as_json: AsJson = False) -> None:
         return
     for name, value in values.items():
         typer.echo(f"{name:24} {value}")
-
-

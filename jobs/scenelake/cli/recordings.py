@@ -25,7 +25,8 @@ def _changed(config: _Config, changes: dict[str, object]) -> _Config:
     try:
         return type(config).model_validate({**{k: getattr(config, k) for k in type(config).model_fields}, **changes})
     except ValidationError as error:
-        raise ConfigurationError("; ".join(e["msg"] for e in error.errors())) from None
+        reasons = (f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors())
+        raise ConfigurationError("; ".join(reasons)) from None
 
 
 def simulate_recording(
@@ -51,17 +52,22 @@ def simulate_recording(
     if list_faults:
         console.print(fault_help(), markup=False, highlight=False)
         return
+    parsed = tuple(parse_fault(f) for f in faults)
     if robot:
-        _simulate_robot(console, out, seconds=seconds, seed=seed, ignored=[*faults, *(["passes"] if passes > 1 else [])])
+        if passes > 1 or encoding != "ros2":
+            raise ConfigurationError("robot sessions are ROS 2 and have one pass: leave --passes and --encoding out")
+        _simulate_robot(console, out, seconds=seconds, seed=seed, faults=parsed)
         return
     from scenelake.simulate.config import plan_default_drive
 
-    changes: dict[str, object] = {"encoding": encoding, "faults": tuple(parse_fault(f) for f in faults)}
+    changes: dict[str, object] = {"encoding": encoding, "faults": parsed}
     if seconds is not None:
         changes["duration_ns"] = round(seconds * 1_000_000_000)
     config = _changed(plan_default_drive(seed), changes)
     if passes > 1:
-        _with_progress(console, f"simulating {passes} passes", lambda p: simulate_passes(config, out, passes, progress=p))
+        _with_progress(
+            console, f"simulating {passes} passes", lambda p: simulate_passes(config, out, passes, progress=p)
+        )
         for path in sorted(out.glob("pass_*.mcap")):
             _say_written(console, path)
         return
@@ -69,14 +75,16 @@ def simulate_recording(
     _say_written(console, out)
 
 
-def _simulate_robot(console: Console, out: Path, *, seconds: float | None, seed: int, ignored: Sequence[str]) -> None:
-    from scenelake.simulate.robot import plan_default_session, simulate_robot_session
+def _simulate_robot(
+    console: Console, out: Path, *, seconds: float | None, seed: int, faults: tuple[object, ...]
+) -> None:
+    from scenelake.simulate.robot import simulate_robot_session
+    from scenelake.simulate.robot_config import plan_default_session
 
-    if ignored:
-        raise ConfigurationError(f"robot sessions take no {', '.join(ignored)}")
-    config = plan_default_session(seed)
+    config = _changed(plan_default_session(seed), {"faults": faults})
     if seconds is not None:
-        config = _changed(config, {"episode_duration_ns": round(seconds * 1_000_000_000 / config.nbr_episodes)})
+        episode_ns = round(seconds * 1_000_000_000 / config.episodes) - config.pause_ns
+        config = _changed(config, {"episode_ns": episode_ns})
     _with_progress(console, "simulating", lambda p: simulate_robot_session(config, out, progress=p))
     _say_written(console, out)
 
@@ -97,7 +105,9 @@ def convert_recording(console: Console, dataset: str, source: Path, out: Path) -
         console, f"converting {dataset}", lambda p: reports.append(CONVERTERS[dataset](source, out, progress=p))
     )
     report = reports[0]
-    table = Table(title=f"{out}: {report.nbr_messages} messages, {human_bytes(out.stat().st_size)}", title_justify="left")
+    table = Table(
+        title=f"{out}: {report.nbr_messages} messages, {human_bytes(out.stat().st_size)}", title_justify="left"
+    )
     for name in ("topic", "type", "messages", "from", "to"):
         table.add_column(name, justify="left" if name in ("topic", "type") else "right", overflow="fold")
     for topic in report.topics:

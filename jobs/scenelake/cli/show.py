@@ -62,12 +62,16 @@ def show_release(
     if sql is not None:
         _print_rows(console, connection, "", sql, as_json=as_json)
         return
-    console.print(f"[bold]Release {release.release_id}[/] · {len(release.scenes)} scenes · merkle root {release.merkle_root}")
+    console.print(
+        f"[bold]Release {release.release_id}[/] · {len(release.scenes)} scenes · merkle root {release.merkle_root}"
+    )
     _print_rows(console, connection, "Scenes", SCENES, as_json=False)
     _print_rows(console, connection, "Sensors", SENSORS, as_json=False)
 
 
-def _print_rows(console: Console, connection: duckdb.DuckDBPyConnection, title: str, sql: str, *, as_json: bool) -> None:
+def _print_rows(
+    console: Console, connection: duckdb.DuckDBPyConnection, title: str, sql: str, *, as_json: bool
+) -> None:
     try:
         cursor = connection.execute(sql)
     except duckdb.Error as error:

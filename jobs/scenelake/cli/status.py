@@ -59,7 +59,9 @@ def print_drop(console: Console, ledger: Ledger, text: str, *, as_json: bool) ->
     if as_json:
         console.print_json(json.dumps({"drop": asdict(drop), "history": history}, default=str))
         return
-    console.print(f"[bold]{drop.uri}[/] version {drop.version_id}\ndrop {drop.drop_id}\n{drop.state} {drop.reason or ''}")
+    console.print(
+        f"[bold]{drop.uri}[/] version {drop.version_id}\ndrop {drop.drop_id}\n{drop.state} {drop.reason or ''}"
+    )
     table = Table(title="history", title_justify="left")
     for name in ("at", "state", "batch", "attempt", "reason"):
         table.add_column(name, overflow="fold")

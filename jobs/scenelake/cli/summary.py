@@ -25,17 +25,31 @@ FROM message_account WHERE drop_id IN (SELECT unnest(?)) GROUP BY channel ORDER 
 """
 
 SYNC_BY_SENSOR = """
-SELECT channel, any_value(modality) AS modality, any_value(method) AS method, count(*) AS keyframes,
-       count(*) FILTER (is_match) AS matched, median(abs(delta_ns)) / 1e6 AS median_ms,
-       quantile_cont(abs(delta_ns), 0.99) / 1e6 AS p99_ms
-FROM sync_index WHERE drive_id IN (SELECT unnest(?)) GROUP BY channel ORDER BY channel
+WITH native AS (
+  SELECT channel, sum(nbr)::BIGINT AS sweeps, sum(measured * nbr) / sum(nbr) / 1e6 AS median_ms,
+         max(p99) / 1e6 AS p99_ms, max(largest) / 1e6 AS max_ms
+  FROM (SELECT channel, measured, (evidence->>'nbr_reference')::DOUBLE AS nbr,
+               (evidence->>'p99_abs_delta_ns')::DOUBLE AS p99, (evidence->>'max_abs_delta_ns')::DOUBLE AS largest
+        FROM qc_result WHERE check_name = 'sync_error' AND measured IS NOT NULL AND drive_id IN (SELECT unnest($1)))
+  WHERE nbr > 0 GROUP BY channel)
+SELECT s.channel, any_value(s.modality) AS modality, any_value(s.method) AS method, count(*) AS keyframes,
+       count(*) FILTER (s.is_match) AS matched, any_value(median_ms) AS median_ms, any_value(p99_ms) AS p99_ms,
+       any_value(max_ms) AS max_ms
+FROM sync_index s LEFT JOIN native USING (channel)
+WHERE s.drive_id IN (SELECT unnest($1)) GROUP BY s.channel ORDER BY s.channel
 """
+"""Errors are of the nearest message to every reference sweep while both sensors run (scenes weighted by sweeps);
+matches are at keyframes, within tolerance."""
 
 VERDICTS = """
-SELECT check_name, verdict, count(*) AS results, any_value(channel) AS channel, any_value(reason) AS reason
-FROM qc_result WHERE drive_id IN (SELECT unnest(?)) GROUP BY check_name, verdict
-ORDER BY verdict, check_name
+SELECT verdict, check_name, count(*) AS results, any_value(channel) AS "for example", any_value(reason) AS reason
+FROM qc_result WHERE drive_id IN (SELECT unnest(?)) AND verdict <> 'pass' GROUP BY check_name, verdict
+UNION ALL
+SELECT 'pass', count(DISTINCT check_name) || ' checks', count(*), NULL, NULL
+FROM qc_result WHERE drive_id IN (SELECT unnest(?)) AND verdict = 'pass'
 """
+
+_TEXT_COLUMNS = ("channel", "for example", "modality", "method", "check_name", "verdict", "reason")
 
 SCENES = """
 SELECT count(*), coalesce(sum(nbr_samples), 0), coalesce(sum(exclusive_end_ns - start_ns), 0) / 1e9
@@ -88,8 +102,8 @@ def print_summary(
         console.print(f"\n[bold]Gold[/]: {scenes} scenes, {samples} samples (keyframes), {seconds:.1f} s of driving")
         drop_ids = [d.drop_id for d in drops]
         _print_query(console, "Messages by sensor", connection, MESSAGES_BY_SENSOR, [drop_ids])
-        _print_query(console, "Synchronisation error at keyframes", connection, SYNC_BY_SENSOR, [drive_ids])
-        _print_query(console, "Quality verdicts", connection, VERDICTS, [drive_ids])
+        _print_query(console, "Synchronisation error by sensor", connection, SYNC_BY_SENSOR, [drive_ids])
+        _print_query(console, "Quality verdicts", connection, VERDICTS, [drive_ids, drive_ids])
     _print_timing(console, uploads, seen, release)
     if release is not None:
         _print_release(console, release)
@@ -122,7 +136,7 @@ def rows_table(title: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) 
     """Rows of a query as a table for a terminal."""
     table = Table(title=title, title_justify="left")
     for name in names:
-        is_text = name in ("channel", "modality", "method", "check_name", "verdict", "reason")
+        is_text = name in _TEXT_COLUMNS
         table.add_column(name, justify="left" if is_text else "right", overflow="fold")
     for row in rows:
         table.add_row(*(_text(name, value) for name, value in zip(names, row, strict=True)))
@@ -157,7 +171,9 @@ def _print_timing(console: Console, uploads: Sequence[Upload], seen: Followed, r
     spans = [s for u in uploads if (s := put_to_gold_seconds(u, seen)) is not None]
     if not spans:
         return
-    console.print(f"\n[bold]PUT → gold[/]: p50 {median(spans):.1f} s, longest {max(spans):.1f} s, of {len(spans)} drop(s)")
+    console.print(
+        f"\n[bold]PUT → gold[/]: p50 {median(spans):.1f} s, longest {max(spans):.1f} s, of {len(spans)} drop(s)"
+    )
     table = Table(title="Where the time goes (first drop of each run)", title_justify="left")
     for name in ("step", "starts after the put", "takes"):
         table.add_column(name, justify="left" if name == "step" else "right")

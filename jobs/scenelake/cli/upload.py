@@ -67,9 +67,7 @@ def find_recordings(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def upload(
-    settings: Settings, path: Path, key: str, *, progress: Callable[[int], None] | None = None
-) -> Upload:
+def upload(settings: Settings, path: Path, key: str, *, progress: Callable[[int], None] | None = None) -> Upload:
     """Puts one file into landing; ``progress`` is called with bytes sent since its last call."""
     client = aws_client("s3", settings)
     config = TransferConfig(multipart_threshold=_MULTIPART_BYTES, multipart_chunksize=_MULTIPART_BYTES)

@@ -23,6 +23,8 @@ from scenelake.convert.sources import find_folder, read_bytes, stamp_remarks
 
 LICENSE = "CC BY-NC-SA 4.0 and the nuScenes terms of use (non-commercial)"
 LIDAR = "LIDAR_TOP"
+OTHER = "other"
+"""Category of boxes outside the ten detection classes (label -1)."""
 IMAGE_SIZE_PX = (1600, 900)
 """All six nuScenes cameras (nuscenes.org, data collection)."""
 POINT_DTYPE = np.dtype([(name, "<f4") for name in ("x", "y", "z", "intensity", "ring")])
@@ -69,7 +71,7 @@ def convert(source: Path, out: Path, *, progress: Progress | None = None) -> Con
         ) from error
     for stream in streams:
         remarks += stamp_remarks(stream.topic, stream.stamps_ns)
-    _left_out(folder, samples, remarks)
+    _left_out(folder, samples, categories, remarks)
     return write_recording(Recording("nuscenes", folder, streams, drive, {}, remarks), out, progress)
 
 
@@ -176,7 +178,7 @@ def _box(instance: Mapping[str, Any], categories: Mapping[int, str]) -> Box:
     """``bbox_3d`` is x, y, z of the centre, length, width, height, yaw about z; no track identity is recorded."""
     x, y, z, length, width, height, yaw_rad = (float(value) for value in instance["bbox_3d"])
     half = yaw_rad / 2
-    category = categories.get(instance["bbox_label_3d"], f"label {instance['bbox_label_3d']}")
+    category = categories.get(instance["bbox_label_3d"], OTHER)
     return Box("", category, (x, y, z), (math.cos(half), 0.0, 0.0, math.sin(half)), (length, width, height))
 
 
@@ -224,7 +226,9 @@ def _transform(matrix: Sequence[Sequence[float]]) -> Transform:
     return Transform(values[:3, 3], values[:3, :3])
 
 
-def _left_out(folder: Path, samples: Sequence[Mapping[str, Any]], remarks: list[str]) -> None:
+def _left_out(
+    folder: Path, samples: Sequence[Mapping[str, Any]], categories: Mapping[int, str], remarks: list[str]
+) -> None:
     named = {Path(image["img_path"]).name for sample in samples for image in sample["images"].values()}
     named |= {Path(_first_name(sample)).name for sample in samples}
     present = {path.name for pattern in ("*.jpg", "*.pcd.bin") for path in folder.glob(pattern)}
@@ -234,6 +238,9 @@ def _left_out(folder: Path, samples: Sequence[Mapping[str, Any]], remarks: list[
     if nbr_2d:
         remarks.append(f"cam_instances: {nbr_2d} 2D boxes (projections of the 3D ones) are not converted")
     remarks.append("lidar2cam (which includes the ego's motion between the two instants) is not converted; TF is rigid")
+    labels = [instance["bbox_label_3d"] for sample in samples for instance in sample["instances"]]
+    if nbr_other := sum(label not in categories for label in labels):
+        remarks.append(f"boxes: {nbr_other} of {len(labels)} have no class; category {OTHER}")
     remarks.append("boxes: no track identity is recorded; ids are empty")
 
 

@@ -139,7 +139,11 @@ class PayloadFiles:
 
 
 def payload_writer(path: Path, table: str) -> pq.ParquetWriter:
-    """A Parquet writer with the layout of payload tables."""
+    """A Parquet writer with the layout of payload tables.
+
+    Measured on 40 real LiDAR scans: zstd level 1 alone stores points at 0.59 of their size, with the bytes
+    of floats split by significance at 0.50, both at about 265 MB per CPU second.
+    """
     schema: pa.Schema = GOLD[table].schema
     leaves = [f"{f.name}.list.element" if pa.types.is_list(f.type) else f.name for f in schema]
     large = {
@@ -154,6 +158,11 @@ def payload_writer(path: Path, table: str) -> pq.ParquetWriter:
         compression={leaf: "none" if leaf in _BLOB_COLUMNS else "zstd" for leaf in leaves},
         compression_level={leaf: 1 for leaf in leaves if leaf not in _BLOB_COLUMNS},
         use_dictionary=[leaf for leaf in leaves if leaf not in large.values()],
+        use_byte_stream_split=[
+            leaf
+            for f, leaf in zip(schema, leaves, strict=True)
+            if pa.types.is_list(f.type) and pa.types.is_floating(f.type.value_type)
+        ],
         write_statistics=[leaf for leaf in leaves if leaf not in large.values()],
     )
 

@@ -41,7 +41,8 @@ class Ledger(Protocol):
         ...
 
     def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:
-        """The same for named drops (a person's trigger). ``rebuild`` also takes BUILT ones."""
+        """The same for named drops (a person's trigger). ``rebuild`` also takes BUILT, REJECTED and DUPLICATE ones
+        that belong to a drive."""
         ...
 
     def batch(self, batch_id: str) -> Batch | None: ...

@@ -40,11 +40,12 @@ def registered(drop: Drop) -> Transition:
 
 
 def new_batch_id(drops: Sequence[Drop], now_ns: int) -> str:
-    """Identity of a claim: its time to the second and eight hex digits of who was claimed, and when.
+    """Identity of a claim: its time to the second and eight hex digits of who was claimed, from what, and when.
 
     Two claims of the same drops in the same nanosecond share an id, and the ledger lets one of them win.
     """
-    digest = hashlib.sha256("\x1f".join((str(now_ns), *sorted(d.drop_id for d in drops))).encode()).hexdigest()
+    seen = sorted(f"{d.drop_id}:{d.state}:{d.batch_id}:{d.attempt}" for d in drops)
+    digest = hashlib.sha256("\x1f".join((str(now_ns), *seen)).encode()).hexdigest()
     return f"b{utc_text(now_ns, '%Y%m%dT%H%M%SZ')}-{digest[:8]}"
 
 

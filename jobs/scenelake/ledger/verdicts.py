@@ -43,16 +43,14 @@ def _settlement(
     outcome: dict[str, object] = dict(figures.get(drop.drop_id, {}))
     if verdict.object_sha256:
         outcome["object_sha256"] = verdict.object_sha256
+    why = ": ".join(part for part in (verdict.reason, verdict.detail) if part)
     if verdict.verdict == DropVerdict.REJECTED:
-        reason = ": ".join(part for part in (verdict.reason, verdict.detail) if part)
-        return Settlement(drop.drop_id, DropState.REJECTED, reason or f"{drop.uri}: rejected by decode", outcome)
+        return Settlement(drop.drop_id, DropState.REJECTED, why or f"{drop.uri}: rejected by decode", outcome)
     if drop.drop_id in duplicates:
         survivor = duplicates[drop.drop_id]
         outcome["duplicate_of"] = survivor
         return Settlement(drop.drop_id, DropState.DUPLICATE, f"same content as drop {survivor}", outcome)
     outcome["release_id"] = release_id
     outcome["verdict"] = verdict.verdict
-    reason = None
-    if verdict.verdict == DropVerdict.SALVAGED:
-        reason = ": ".join(part for part in ("salvaged", verdict.reason, verdict.detail) if part)
+    reason = f"salvaged: {why}" if verdict.verdict == DropVerdict.SALVAGED else None
     return Settlement(drop.drop_id, DropState.BUILT, reason, outcome)

@@ -15,6 +15,7 @@ IMPLAUSIBLE_RATE = ("implausible_rate", "1")
 NO_KEYFRAMES = ("no_keyframes", "1")
 
 _SECOND_NS = 1_000_000_000
+_IN_BURSTS = frozenset({Modality.CAN, Modality.RADAR_TRACK})
 
 
 def check_keyframes(facts: DriveFacts, policy: QualityPolicy) -> Iterator[Finding]:
@@ -53,9 +54,9 @@ def check_missing_sensors(facts: DriveFacts, policy: QualityPolicy) -> Iterator[
 
 def check_completeness(facts: DriveFacts, policy: QualityPolicy) -> Iterator[Finding]:
     """Messages against what the channel's median period over the drive promises between its own first and
-    last message in the scene. CAN is left out: its frames come in bursts, so its median period promises nothing."""
+    last message in the scene. Channels that send in bursts are left out: their median period promises nothing."""
     for scene, clock, present, period_ns in _rated(facts, policy):
-        if clock.modality == Modality.CAN:
+        if clock.modality in _IN_BURSTS:
             continue
         expected = (present.last_ns - present.first_ns) // period_ns + 1
         share = min(present.nbr_distinct / expected, 1.0)

@@ -3,24 +3,31 @@
 import argparse
 import json
 import logging
+import os
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from scenelake.adapters.dynamo_ledger import DynamoLedger
 from scenelake.adapters.objects import Objects, s3_objects, write_json
 from scenelake.contracts import ids
 from scenelake.contracts.drops import Drop
-from scenelake.contracts.errors import ExitCode, ScenelakeError
+from scenelake.contracts.errors import ExitCode, FencedError, ScenelakeError, TransientError
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import Stage, StageArguments, StageOutcome, StageRecord
 from scenelake.runtime.logs import configure_logging
 from scenelake.runtime.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
+
+_RENEWALS_PER_LEASE = 4
 
 
 @dataclass
@@ -74,7 +81,8 @@ def run_stage(stage: Stage, function: StageFunction, argv: Sequence[str] | None 
         context = StageContext(stage, arguments, load_settings())
         context.ledger.renew(arguments.batch_id, arguments.attempt, time.time_ns())
         started_at_ns = time.time_ns()
-        outcome = function(context)
+        with _kept_lease(context):
+            outcome = function(context)
         record = _record(context, outcome, started_at_ns)
         write_json(context.objects, f"{context.stage_uri()}/record.json", record.to_json())
         if arguments.result:
@@ -87,6 +95,37 @@ def run_stage(stage: Stage, function: StageFunction, argv: Sequence[str] | None 
     except Exception:
         log.exception("stage failed on an error it did not expect")
         return ExitCode.BUG
+
+
+@contextmanager
+def _kept_lease(context: StageContext) -> Iterator[None]:
+    """Renews the lease from a thread while the stage works; ends the process at once when it is lost.
+
+    A stage may work longer than a lease lasts. One that lost its lease must write nothing more, and no
+    exception raised in a thread could stop it, so the process itself ends.
+    """
+    done = threading.Event()
+    arguments = context.arguments
+    ledger = DynamoLedger.from_settings(context.settings)
+
+    def renew() -> None:
+        while not done.wait(context.settings.lease_seconds / _RENEWALS_PER_LEASE):
+            try:
+                ledger.renew(arguments.batch_id, arguments.attempt, time.time_ns())
+            except FencedError as error:
+                log.error("lease lost, stopping: %s", error)
+                logging.shutdown()
+                os._exit(ExitCode.FENCED)
+            except (TransientError, BotoCoreError, ClientError) as error:
+                log.warning("lease could not be renewed, trying again: %s", error)
+
+    thread = threading.Thread(target=renew, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _parse(stage: Stage, argv: Sequence[str] | None) -> StageArguments:

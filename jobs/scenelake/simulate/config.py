@@ -223,8 +223,8 @@ def plan_default_drive(seed: int = 0) -> DriveConfig:
         seed=seed,
         cameras=(
             _camera("front", Mount(x_m=1.7, z_m=1.5, pitch_deg=2.0), 12.0, 7_000_000),
-            _camera("front_left", Mount(x_m=1.5, y_m=0.6, z_m=1.5, yaw_deg=55.0, pitch_deg=2.0), 10.0, 31_000_000),
-            _camera("front_right", Mount(x_m=1.5, y_m=-0.6, z_m=1.5, yaw_deg=-55.0, pitch_deg=2.0), 10.0, 64_000_000),
+            _camera("front_left", Mount(x_m=1.5, y_m=0.6, z_m=1.5, yaw_deg=55.0, pitch_deg=2.0), 10.0, 15_000_000),
+            _camera("front_right", Mount(x_m=1.5, y_m=-0.6, z_m=1.5, yaw_deg=-55.0, pitch_deg=2.0), 10.0, 94_000_000),
         ),
         lidars=(
             Lidar(

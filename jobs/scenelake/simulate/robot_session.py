@@ -85,7 +85,8 @@ def plan_session(config: RobotConfig) -> Session:
     random = generator(config.seed, "session")
     knots: list[tuple[float, Floats]] = [(0.0, REST)]
     episodes: list[Episode] = []
-    chosen = [COLOURS[int(random.integers(len(COLOURS)))] for _ in range(config.episodes)]
+    order = random.permutation(len(COLOURS))
+    chosen = [COLOURS[int(order[i % len(COLOURS)])] for i in range(config.episodes)]
     for index in range(config.episodes):
         start_ns = index * (config.episode_ns + config.pause_ns) + config.pause_ns // 2
         x, y = random.uniform(0.36, 0.44), -0.30 - 0.22 * (index % 4) / 3 + random.uniform(-0.015, 0.015)

@@ -50,7 +50,7 @@ def airflow_environment(config: StackConfig) -> dict[str, str]:
     """Airflow's settings as environment variables; ``prepare`` came before."""
     keys: dict[str, str] = json.loads(_keys_file(config).read_text())
     home, url = airflow_home(config), airflow_url(config)
-    values = {
+    values: dict[str, dict[str, object]] = {
         "core": {
             "dags_folder": config.repository / "dags",
             "plugins_folder": config.repository / "plugins",

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from scenelake.adapters.aws import aws_client
 from scenelake.contracts.errors import ConfigurationError, TransientError
 from scenelake.runtime.settings import Settings
 from scenelake.stack.function_package import function_package
-from scenelake.stack.pieces import PIECES, Piece
+from scenelake.stack.pieces import PIECES, Clients, Piece
 from scenelake.stack.template import Resolver, load_template
 
 STACK_NAME = "scenelake-landing-zone"
@@ -32,12 +33,14 @@ class LandingZone:
     """A created landing zone.
 
     Attributes:
+        clients: AWS clients by service name.
         template: the template in its long form.
         resolver: resolves the template's references against what exists.
         outputs: the template's outputs.
     """
 
     settings: Settings
+    clients: Clients
     template: Mapping[str, Any]
     resolver: Resolver
     outputs: Mapping[str, str]
@@ -62,22 +65,32 @@ class LandingZone:
 
 
 def create_landing_zone(settings: Settings, template_file: Path, pieces: Sequence[Piece] = PIECES) -> LandingZone:
-    """Creates the landing zone, or finds the one that exists, and applies what CloudFormation left out.
+    """Creates the landing zone and applies what CloudFormation left out.
 
     Raises:
         ConfigurationError: when CloudFormation refuses the template.
         TransientError: when it does not finish.
     """
+
+    @cache
+    def clients(service: str) -> Any:
+        return aws_client(service, settings)
+
     template = load_template(template_file)
     parameters = _parameters(template, settings)
-    _upload_function(settings)
-    _create_stack(settings, template, parameters)
-    zone = _describe(settings, template, parameters)
+    _upload_function(clients("s3"), settings.region)
+    _create_stack(clients("cloudformation"), template, parameters)
+    zone = _describe(settings, clients, template, parameters)
+    apply_pieces(zone, pieces)
+    return zone
+
+
+def apply_pieces(zone: LandingZone, pieces: Sequence[Piece] = PIECES) -> None:
+    """Applies what CloudFormation left out; repeating it changes nothing."""
     for piece in pieces:
         for properties in _resources(zone, piece.resource_type):
             if piece.apply is not None and piece.name in properties:
-                piece.apply(settings, properties)
-    return zone
+                piece.apply(zone.clients, properties)
 
 
 def drift(zone: LandingZone, pieces: Sequence[Piece] = PIECES) -> list[str]:
@@ -88,15 +101,15 @@ def drift(zone: LandingZone, pieces: Sequence[Piece] = PIECES) -> list[str]:
             if piece.name not in properties:
                 continue
             wanted = piece.wanted(properties)
-            found = _found(piece, zone.settings, properties)
+            found = _found(piece, zone.clients, properties)
             if found != wanted:
                 differences.append(f"{piece.resource_type} {piece.name}: expected {wanted!r}, found {found!r}")
     return differences
 
 
-def _found(piece: Piece, settings: Settings, properties: Mapping[str, Any]) -> Any:
+def _found(piece: Piece, clients: Clients, properties: Mapping[str, Any]) -> Any:
     try:
-        return piece.read(settings, properties)
+        return piece.read(clients, properties)
     except ClientError as error:
         return error.response["Error"]["Code"]
 
@@ -129,14 +142,12 @@ def _parameters(template: Mapping[str, Any], settings: Settings) -> dict[str, st
     return values
 
 
-def _upload_function(settings: Settings) -> None:
-    s3 = aws_client("s3", settings)
-    s3.create_bucket(Bucket=CODE_BUCKET, CreateBucketConfiguration={"LocationConstraint": settings.region})
+def _upload_function(s3: Any, region: str) -> None:
+    s3.create_bucket(Bucket=CODE_BUCKET, CreateBucketConfiguration={"LocationConstraint": region})
     s3.put_object(Bucket=CODE_BUCKET, Key=CODE_KEY, Body=function_package())
 
 
-def _create_stack(settings: Settings, template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
-    cloudformation = aws_client("cloudformation", settings)
+def _create_stack(cloudformation: Any, template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
     cloudformation.create_stack(
         StackName=STACK_NAME,
         TemplateBody=json.dumps(template),
@@ -158,11 +169,12 @@ def _create_stack(settings: Settings, template: Mapping[str, Any], parameters: M
         time.sleep(0.2)
 
 
-def _describe(settings: Settings, template: Mapping[str, Any], parameters: Mapping[str, str]) -> LandingZone:
-    cloudformation = aws_client("cloudformation", settings)
-    listed = cloudformation.describe_stack_resources(StackName=STACK_NAME)["StackResources"]
+def _describe(
+    settings: Settings, clients: Clients, template: Mapping[str, Any], parameters: Mapping[str, str]
+) -> LandingZone:
+    listed = clients("cloudformation").describe_stack_resources(StackName=STACK_NAME)["StackResources"]
     found = [resource for resource in listed if resource.get("PhysicalResourceId")]
-    account = aws_client("sts", settings).get_caller_identity()["Account"]
+    account = clients("sts").get_caller_identity()["Account"]
     references = {
         "AWS::AccountId": account,
         "AWS::Region": settings.region,
@@ -172,26 +184,25 @@ def _describe(settings: Settings, template: Mapping[str, Any], parameters: Mappi
     }
     # What moto's CloudFormation does not create has no physical id; of these only the database is referred to.
     references.setdefault("GlueDatabase", parameters["GlueDatabaseName"])
-    resolver = Resolver(references, _attributes(settings, found))
+    resolver = Resolver(references, _attributes(clients, found))
     outputs = {name: resolver.resolve(output["Value"]) for name, output in template["Outputs"].items()}
-    return LandingZone(settings, template, resolver, outputs)
+    return LandingZone(settings, clients, template, resolver, outputs)
 
 
-def _attributes(settings: Settings, found: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], str]:
+def _attributes(clients: Clients, found: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], str]:
     """The ARN of every created resource that another part of the template asks for."""
-    clients = {name: aws_client(name, settings) for name in ("sqs", "dynamodb", "lambda", "iam", "logs")}
 
     def arn(kind: str, name: str) -> str | None:
         match kind:
             case "AWS::SQS::Queue":
-                return str(clients["sqs"].get_queue_attributes(QueueUrl=name, AttributeNames=["QueueArn"])
+                return str(clients("sqs").get_queue_attributes(QueueUrl=name, AttributeNames=["QueueArn"])
                            ["Attributes"]["QueueArn"])  # fmt: skip
             case "AWS::DynamoDB::Table":
-                return str(clients["dynamodb"].describe_table(TableName=name)["Table"]["TableArn"])
+                return str(clients("dynamodb").describe_table(TableName=name)["Table"]["TableArn"])
             case "AWS::Lambda::Function":
-                return str(clients["lambda"].get_function(FunctionName=name)["Configuration"]["FunctionArn"])
+                return str(clients("lambda").get_function(FunctionName=name)["Configuration"]["FunctionArn"])
             case "AWS::IAM::Role":
-                return str(clients["iam"].get_role(RoleName=name)["Role"]["Arn"])
+                return str(clients("iam").get_role(RoleName=name)["Role"]["Arn"])
             case _:
                 return None
 

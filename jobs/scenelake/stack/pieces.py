@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scenelake.adapters.aws import aws_client
-from scenelake.runtime.settings import Settings
-
 Properties = Mapping[str, Any]
+Clients = Callable[[str], Any]
+"""Gives the client of a service; the same one each time, because making one is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +21,8 @@ class Piece:
     resource_type: str
     name: str
     wanted: Callable[[Properties], Any]
-    read: Callable[[Settings, Properties], Any]
-    apply: Callable[[Settings, Properties], None] | None = None
+    read: Callable[[Clients, Properties], Any]
+    apply: Callable[[Clients, Properties], None] | None = None
 
 
 BUCKET, QUEUE, POLICY = "AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SQS::QueuePolicy"
@@ -35,26 +34,26 @@ def _as_is(name: str) -> Callable[[Properties], Any]:
     return lambda properties: properties[name]
 
 
-def _bucket(operation: str, answer: str) -> Callable[[Settings, Properties], Any]:
-    def read(settings: Settings, properties: Properties) -> Any:
-        return getattr(aws_client("s3", settings), operation)(Bucket=properties["BucketName"]).get(answer)
+def _bucket(operation: str, answer: str) -> Callable[[Clients, Properties], Any]:
+    def read(clients: Clients, properties: Properties) -> Any:
+        return getattr(clients("s3"), operation)(Bucket=properties["BucketName"]).get(answer)
 
     return read
 
 
-def _versioning(settings: Settings, properties: Properties) -> dict[str, Any]:
-    answer = aws_client("s3", settings).get_bucket_versioning(Bucket=properties["BucketName"])
+def _versioning(clients: Clients, properties: Properties) -> dict[str, Any]:
+    answer = clients("s3").get_bucket_versioning(Bucket=properties["BucketName"])
     return {"Status": answer.get("Status")}
 
 
-def _apply_versioning(settings: Settings, properties: Properties) -> None:
-    aws_client("s3", settings).put_bucket_versioning(
+def _apply_versioning(clients: Clients, properties: Properties) -> None:
+    clients("s3").put_bucket_versioning(
         Bucket=properties["BucketName"], VersioningConfiguration=properties["VersioningConfiguration"]
     )
 
 
-def _apply_public_access_block(settings: Settings, properties: Properties) -> None:
-    aws_client("s3", settings).put_public_access_block(
+def _apply_public_access_block(clients: Clients, properties: Properties) -> None:
+    clients("s3").put_public_access_block(
         Bucket=properties["BucketName"],
         PublicAccessBlockConfiguration=properties["PublicAccessBlockConfiguration"],
     )
@@ -65,8 +64,8 @@ def _encryption(properties: Properties) -> list[str]:
     return [rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] for rule in rules]
 
 
-def _read_encryption(settings: Settings, properties: Properties) -> list[str]:
-    answer = aws_client("s3", settings).get_bucket_encryption(Bucket=properties["BucketName"])
+def _read_encryption(clients: Clients, properties: Properties) -> list[str]:
+    answer = clients("s3").get_bucket_encryption(Bucket=properties["BucketName"])
     rules = answer["ServerSideEncryptionConfiguration"]["Rules"]
     return [rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] for rule in rules]
 
@@ -83,8 +82,8 @@ def _lifecycle(properties: Properties) -> list[dict[str, Any]]:
     return rules
 
 
-def _apply_lifecycle(settings: Settings, properties: Properties) -> None:
-    aws_client("s3", settings).put_bucket_lifecycle_configuration(
+def _apply_lifecycle(clients: Clients, properties: Properties) -> None:
+    clients("s3").put_bucket_lifecycle_configuration(
         Bucket=properties["BucketName"], LifecycleConfiguration={"Rules": _lifecycle(properties)}
     )
 
@@ -94,21 +93,21 @@ def _notifications(properties: Properties) -> list[dict[str, Any]]:
     return [{"QueueArn": c["Queue"], "Events": [c["Event"]]} for c in configurations]
 
 
-def _read_notifications(settings: Settings, properties: Properties) -> list[dict[str, Any]]:
-    answer = aws_client("s3", settings).get_bucket_notification_configuration(Bucket=properties["BucketName"])
+def _read_notifications(clients: Clients, properties: Properties) -> list[dict[str, Any]]:
+    answer = clients("s3").get_bucket_notification_configuration(Bucket=properties["BucketName"])
     return [{"QueueArn": c["QueueArn"], "Events": c["Events"]} for c in answer.get("QueueConfigurations", ())]
 
 
-def _apply_notifications(settings: Settings, properties: Properties) -> None:
-    aws_client("s3", settings).put_bucket_notification_configuration(
+def _apply_notifications(clients: Clients, properties: Properties) -> None:
+    clients("s3").put_bucket_notification_configuration(
         Bucket=properties["BucketName"],
         NotificationConfiguration={"QueueConfigurations": _notifications(properties)},
     )
 
 
-def _queue_attribute(name: str) -> Callable[[Settings, Properties], Any]:
-    def read(settings: Settings, properties: Properties) -> Any:
-        sqs = aws_client("sqs", settings)
+def _queue_attribute(name: str) -> Callable[[Clients, Properties], Any]:
+    def read(clients: Clients, properties: Properties) -> Any:
+        sqs = clients("sqs")
         url = sqs.get_queue_url(QueueName=properties["QueueName"])["QueueUrl"]
         value = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"].get(name)
         return json.loads(value) if value is not None else None
@@ -116,8 +115,8 @@ def _queue_attribute(name: str) -> Callable[[Settings, Properties], Any]:
     return read
 
 
-def _read_policies(settings: Settings, properties: Properties) -> list[Any]:
-    sqs = aws_client("sqs", settings)
+def _read_policies(clients: Clients, properties: Properties) -> list[Any]:
+    sqs = clients("sqs")
     found = []
     for url in properties["Queues"]:
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"]).get("Attributes", {})
@@ -125,14 +124,14 @@ def _read_policies(settings: Settings, properties: Properties) -> list[Any]:
     return found
 
 
-def _apply_policies(settings: Settings, properties: Properties) -> None:
-    sqs = aws_client("sqs", settings)
+def _apply_policies(clients: Clients, properties: Properties) -> None:
+    sqs = clients("sqs")
     for url in properties["Queues"]:
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(properties["PolicyDocument"])})
 
 
-def _table(settings: Settings, properties: Properties) -> dict[str, Any]:
-    table: dict[str, Any] = aws_client("dynamodb", settings).describe_table(TableName=properties["TableName"])["Table"]
+def _table(clients: Clients, properties: Properties) -> dict[str, Any]:
+    table: dict[str, Any] = clients("dynamodb").describe_table(TableName=properties["TableName"])["Table"]
     return table
 
 
@@ -140,30 +139,30 @@ def _indexes(listed: list[dict[str, Any]]) -> dict[str, Any]:
     return {i["IndexName"]: (i["KeySchema"], i["Projection"]["ProjectionType"]) for i in listed}
 
 
-def _recovery(settings: Settings, properties: Properties) -> bool:
-    answer = aws_client("dynamodb", settings).describe_continuous_backups(TableName=properties["TableName"])
+def _recovery(clients: Clients, properties: Properties) -> bool:
+    answer = clients("dynamodb").describe_continuous_backups(TableName=properties["TableName"])
     status = answer["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"]
     return bool(status == "ENABLED")
 
 
-def _apply_recovery(settings: Settings, properties: Properties) -> None:
-    aws_client("dynamodb", settings).update_continuous_backups(
+def _apply_recovery(clients: Clients, properties: Properties) -> None:
+    clients("dynamodb").update_continuous_backups(
         TableName=properties["TableName"],
         PointInTimeRecoverySpecification=properties["PointInTimeRecoverySpecification"],
     )
 
 
-def _function(name: str) -> Callable[[Settings, Properties], Any]:
-    def read(settings: Settings, properties: Properties) -> Any:
-        function = aws_client("lambda", settings).get_function(FunctionName=properties["FunctionName"])
+def _function(name: str) -> Callable[[Clients, Properties], Any]:
+    def read(clients: Clients, properties: Properties) -> Any:
+        function = clients("lambda").get_function(FunctionName=properties["FunctionName"])
         return function["Configuration"].get(name)
 
     return read
 
 
-def _mapping(name: str) -> Callable[[Settings, Properties], Any]:
-    def read(settings: Settings, properties: Properties) -> Any:
-        listed = aws_client("lambda", settings).list_event_source_mappings(EventSourceArn=properties["EventSourceArn"])[
+def _mapping(name: str) -> Callable[[Clients, Properties], Any]:
+    def read(clients: Clients, properties: Properties) -> Any:
+        listed = clients("lambda").list_event_source_mappings(EventSourceArn=properties["EventSourceArn"])[
             "EventSourceMappings"
         ]
         return listed[0].get(name) if listed else None
@@ -171,14 +170,14 @@ def _mapping(name: str) -> Callable[[Settings, Properties], Any]:
     return read
 
 
-def _read_database(settings: Settings, properties: Properties) -> dict[str, Any]:
+def _read_database(clients: Clients, properties: Properties) -> dict[str, Any]:
     wanted = properties["DatabaseInput"]
-    found = aws_client("glue", settings).get_database(Name=wanted["Name"])["Database"]
+    found = clients("glue").get_database(Name=wanted["Name"])["Database"]
     return {name: found.get(name) for name in wanted}
 
 
-def _apply_database(settings: Settings, properties: Properties) -> None:
-    glue = aws_client("glue", settings)
+def _apply_database(clients: Clients, properties: Properties) -> None:
+    glue = clients("glue")
     wanted = properties["DatabaseInput"]
     if wanted["Name"] not in {database["Name"] for database in glue.get_databases()["DatabaseList"]}:
         glue.create_database(DatabaseInput=wanted)
@@ -214,7 +213,7 @@ PIECES: tuple[Piece, ...] = (
         _queue_attribute("MessageRetentionPeriod"),
     ),
     Piece(QUEUE, "RedrivePolicy", _as_is("RedrivePolicy"), _queue_attribute("RedrivePolicy")),
-    Piece(TABLE, "KeySchema", _as_is("KeySchema"), lambda s, p: _table(s, p)["KeySchema"]),
+    Piece(TABLE, "KeySchema", _as_is("KeySchema"), lambda clients, p: _table(clients, p)["KeySchema"]),
     Piece(
         TABLE,
         "GlobalSecondaryIndexes",

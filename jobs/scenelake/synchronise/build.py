@@ -227,8 +227,10 @@ def _ego_poses(
     drive_id: str, derived: pa.Table, index: pa.Table, assignment: Assignment, dates: Sequence[date]
 ) -> pa.Table:
     """Poses found in transforms, of the messages that are in a scene, as gold ``ego_pose`` rows."""
+    if not len(derived):
+        return GOLD["ego_pose"].schema.empty_table()
     rows = rows_by_id(index, derived["sample_data_id"].combine_chunks())
-    scene_of_row = np.where(rows >= 0, assignment.scene_of_row[np.maximum(rows, 0)], -1) if len(rows) else rows
+    scene_of_row = np.where(rows >= 0, assignment.scene_of_row[np.maximum(rows, 0)], -1)
     inside = np.flatnonzero(scene_of_row >= 0)
     kept = derived.take(pa.array(inside))
     columns = {name: kept[name] for name in decoded_schema("ego_pose").names} | {

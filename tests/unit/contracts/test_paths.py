@@ -11,7 +11,9 @@ def test_a_key_is_taken_apart() -> None:
     assert (key.fleet, key.vehicle, key.drive, key.file) == ("fleet", "car-1", "2026-01-02--03", "part/0.mcap")
 
 
-@pytest.mark.parametrize("key", ["x.mcap", "a/b/c", "a//c/d.mcap", "a/b/c/", "../b/c/d.mcap", "a/b c/d/e.mcap", "/a/b/c"])
+@pytest.mark.parametrize(
+    "key", ["x.mcap", "a/b/c", "a//c/d.mcap", "a/b/c/", "../b/c/d.mcap", "a/b c/d/e.mcap", "/a/b/c"]
+)
 def test_keys_outside_the_layout_name_themselves(key: str) -> None:
     with pytest.raises(BadInputError) as caught:
         parse_drop_key(key)

@@ -292,9 +292,14 @@ def test_json(tmp_path: Path, decode: Callable[..., Any]) -> None:
         writer.write(
             "/episode", {"timestamp_ns": T0_NS, "event": "start", "episode_index": 3, "task": "fold"}, T0_NS + 2
         )
-        for bad in (b"{", b"[1]", b'{"names": ["\\ud800"], "values": [1]}', b"[" * 100_000, b'{"names": [], "values": 3}',
-                    
-                    b'{"timestamp_ns": 1e400, "names": [], "values": []}'):  # fmt: skip
+        for bad in (
+            b"{",
+            b"[1]",
+            b'{"names": ["\\ud800"], "values": [1]}',
+            b"[" * 100_000,
+            b'{"names": [], "values": 3}',
+            b'{"timestamp_ns": 1e400, "names": [], "values": []}',
+        ):
             writer.write("/steering", bad, T0_NS + 3)
     result = decode(path)
     (row,) = result.table("robot_state").to_pylist()

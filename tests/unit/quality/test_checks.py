@@ -121,8 +121,9 @@ def test_the_clock_offset_is_named(clean):
     assert "+63.96 s" in json.loads(clean.verdicts()[0]["evidence"])["findings"][0]["reason"]
 
 
-def test_bursts_on_a_bus_are_no_duplicate_stamps(clean):
-    clean.change_clock("/imu", modality="can", nbr_duplicate_stamps=125, median_period_ns=1000)
+@pytest.mark.parametrize("modality", ["can", "radar_track"])
+def test_bursts_are_neither_duplicate_stamps_nor_a_rate_to_fall_short_of(clean, modality):
+    clean.change_clock("/imu", modality=modality, nbr_duplicate_stamps=125, median_period_ns=1000)
     clean.is_match.pop("/imu")
     clean.sync_error_ns.pop("/imu")
     assert clean.failures() == {}

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog
 
-from scenelake.adapters.iceberg import IcebergCommitter, open_local_catalog
+from scenelake.adapters.iceberg import IcebergCommitter
+from scenelake.adapters.local_catalog import open_local_catalog
 from scenelake.adapters.objects import LocalObjects
 from scenelake.contracts.commits import Committer
 from scenelake.contracts.paths import LakePaths

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenelake.synchronise.hold import match_hold
@@ -22,6 +22,7 @@ def array(values):
     return np.array(values, np.int64)
 
 
+@settings(deadline=None)
 @given(targets=TARGETS, stamps=STAMPS)
 def test_nearest_is_the_best_of_all_rows(targets, stamps):
     found = match_nearest(array(targets), array(stamps))
@@ -57,6 +58,7 @@ def test_nearest_keeps_nanoseconds_that_a_float_would_lose():
     assert found.delta_ns.tolist() == [-1]
 
 
+@settings(deadline=None)
 @given(targets=TARGETS, stamps=STAMPS, max_age=st.integers(0, 50))
 def test_hold_is_the_last_row_at_or_before(targets, stamps, max_age):
     found = match_hold(array(targets), array(stamps), max_age)
@@ -69,6 +71,7 @@ def test_hold_is_the_last_row_at_or_before(targets, stamps, max_age):
             assert fresh == (target - stamps[past[-1]] <= max_age)
 
 
+@settings(deadline=None)
 @given(targets=TARGETS, stamps=STAMPS, max_gap=st.integers(1, 30), data=st.data())
 def test_linear_agrees_with_a_search_of_all_pairs(targets, stamps, max_gap, data):
     cells = st.floats(-1e3, 1e3)
@@ -117,6 +120,7 @@ def turn(degrees, axis=(0.0, 0.0, 1.0)):
 UNITS = st.tuples(*[st.floats(-1, 1)] * 4).map(np.array).filter(lambda q: np.linalg.norm(q) > 0.1)
 
 
+@settings(deadline=None)
 @given(first=UNITS, second=UNITS, share=st.integers(0, 1000))
 def test_slerp_turns_at_a_constant_rate_along_the_shortest_arc(first, second, share):
     found = interpolate_slerp(array([share]), array([0, 1000]), np.array([first, second]), 1000)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenelake.synchronise.config import SynchroniseConfig
@@ -82,6 +82,7 @@ def segment():
     return SceneWindow(str(SLOT), "drive_segment", slot_window(SLOT))
 
 
+@settings(deadline=None)
 @given(offsets=st.lists(st.integers(-SLOT_NS, 2 * SLOT_NS), max_size=60).map(sorted), hz=st.sampled_from([1, 2, 3, 10]))
 def test_keyframes_are_the_first_reference_rows_of_their_ticks(offsets, hz):
     stamps = [START + o for o in offsets]

@@ -3,7 +3,7 @@ from math import ceil, floor
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenelake.timebase.grids import Grid
@@ -13,6 +13,7 @@ GRIDS = [Grid(2), Grid(30), Grid(10), Grid(30_000, 1001), Grid(1, 3), Grid(1_000
 STAMPS = st.integers(-(10**15), 4 * 10**18)
 
 
+@settings(deadline=None)
 @given(grid=st.sampled_from(GRIDS), stamps=st.lists(STAMPS, min_size=1, max_size=20))
 def test_ticks_agree_with_exact_fractions(grid, stamps):
     period = Fraction(grid.seconds * 10**9, grid.ticks)

@@ -112,7 +112,8 @@ class McapReader:
                 self._definition(opcode, offset, length)
             offset = end
             if len(self.problems) >= MAX_PROBLEMS:
-                self._report("too_many_problems", f"{MAX_PROBLEMS} problems up to here", offset, self._size)
+                detail = f"{MAX_PROBLEMS} problems up to here"
+                self.problems.append(Problem("too_many_problems", detail, offset, self._size))
                 return
         self._report("truncated", "the file ends without a DataEnd record", offset, self._size)
 
@@ -128,7 +129,8 @@ class McapReader:
         return self._file.read(length)
 
     def _report(self, reason: str, detail: str, start: int, exclusive_end: int) -> None:
-        self.problems.append(Problem(reason, detail, start, exclusive_end))
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(reason, detail, start, exclusive_end))
 
     def _check_magic(self) -> None:
         if self._size == 0:

@@ -1,0 +1,148 @@
+"""What DuckDB reads of a release is what was committed, and the documented queries answer."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from scenelake.adapters.duckdb_reader import attach_release, connect
+from scenelake.adapters.iceberg import IcebergCommitter, committer
+from scenelake.adapters.objects import S3Objects, s3_objects
+from scenelake.contracts.paths import LakePaths
+from scenelake.contracts.releases import Release
+from scenelake.contracts.tables import GOLD
+from scenelake.runtime.settings import Settings
+from scenelake.serialise.commit import BatchCommit, commit_batch
+from scenelake.serialise.config import SerialiseConfig
+from scenelake.serialise.drives import DriveInput, drive_rows
+
+from ..unit.serialise.synthetic import FRAMES, DriveMaker  # noqa: TID252
+from .catalog_server import KEYS, aws
+
+
+@dataclass
+class Lake:
+    settings: Settings
+    objects: S3Objects
+    committer: IcebergCommitter
+    maker: DriveMaker
+    paths: LakePaths = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.paths = LakePaths(self.settings.lake_uri)
+
+    def commit(self, batch: str, *drives: DriveInput) -> Release:
+        rows = tuple(drive_rows(d, self.settings.quarantine_uri) for d in drives)
+        given = BatchCommit(batch, 1, "recipe", rows, lambda: 1, lambda: None)
+        release = commit_batch(given, self.committer, self.objects, self.paths, SerialiseConfig()).release
+        assert release is not None
+        return release
+
+    def attached(self, release: Release) -> duckdb.DuckDBPyConnection:
+        connection = connect(self.settings)
+        attach_release(connection, release)
+        return connection
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        with aws(tmp_path_factory.mktemp("home")) as settings:
+            objects = s3_objects(settings)
+            maker = DriveMaker(LakePaths(settings.lake_uri), objects.write)
+            yield Lake(settings, objects, committer(settings), maker)
+
+
+@pytest.fixture(scope="module")
+def releases(lake: Lake) -> list[Release]:
+    """A drive; another drive; the first one again with a scene changed, one quarantined and one gone."""
+    return [
+        lake.commit("b1", lake.maker.drive("d1", scenes=4, duplicate=True)),
+        lake.commit("b2", lake.maker.drive("d2", scenes=1)),
+        lake.commit(
+            "b3",
+            lake.maker.drive("d1", scenes=3, verdicts=("pass", "quarantine", "pass"), changed_scene=0, brightness=2.0),
+        ),
+    ]
+
+
+def counts(connection: duckdb.DuckDBPyConnection, tables: list[str]) -> dict[str, int]:
+    return {t: connection.execute(f'SELECT count(*) FROM "{t}"').fetchone()[0] for t in tables}  # type: ignore[index]
+
+
+def test_every_release_reads_as_it_was_committed(lake: Lake, releases: list[Release]) -> None:
+    for release, samples in zip(releases, (4, 5, 3), strict=True):
+        connection = lake.attached(release)
+        assert counts(connection, list(release.tables)) == {t: p.nbr_rows for t, p in release.tables.items()}
+        assert counts(connection, ["sample", "imu"]) == {"sample": samples * FRAMES, "imu": samples * FRAMES}
+
+
+def test_rows_are_those_that_iceberg_itself_reads(lake: Lake, releases: list[Release]) -> None:
+    release = releases[-1]
+    connection = lake.attached(release)
+    for name, pin in release.tables.items():
+        table = lake.committer.load(name)
+        assert table is not None
+        expected = table.scan(snapshot_id=pin.snapshot_id).to_arrow()
+        found = connection.execute(f'SELECT * FROM "{name}"').to_arrow_table()
+        assert found.column_names == list(GOLD[name].columns)
+        assert rows(found) == rows(expected), name
+
+
+def rows(table: pa.Table) -> list[str]:
+    return sorted(repr(sorted(r.items())) for r in table.to_pylist())
+
+
+def test_a_partition_reads_alone(lake: Lake, releases: list[Release]) -> None:
+    connection = lake.attached(releases[-1])
+    query = "SELECT count(*) FROM sample WHERE drive_date = DATE '{}'"
+    assert connection.execute(query.format("2024-05-01")).fetchone() == (3 * FRAMES,)
+    assert connection.execute(query.format("2024-05-02")).fetchone() == (0,)
+
+
+def test_tables_that_no_batch_fed_are_empty_and_typed(lake: Lake, releases: list[Release]) -> None:
+    connection = lake.attached(releases[0])
+    assert connection.execute("SELECT count(*) FROM annotation").fetchone() == (0,)
+    assert connection.execute("SELECT sum(sensor_from_box.tx_m) FROM annotation").fetchone() == (None,)
+    with pytest.raises(duckdb.CatalogException):
+        connection.execute("FROM lineage_run")
+
+
+def queries(repository: Path) -> list[str]:
+    found = re.findall(r"```sql\n(.*?)```", (repository / "docs" / "queries.md").read_text(), re.DOTALL)
+    assert len(found) == 3
+    return found
+
+
+def answer(connection: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+    return connection.execute(sql).to_arrow_table().to_pylist()
+
+
+def test_the_account_query_finds_nothing_missing(lake: Lake, releases: list[Release], repository: Path) -> None:
+    sql = queries(repository)[0]
+    for release, accounts in zip(releases, (4, 6, 4), strict=True):
+        found = answer(lake.attached(release), sql)
+        assert len(found) == accounts
+        assert [r["missing"] for r in found] == [0] * accounts
+        assert sum(r["gold"] for r in found) == release.tables["sample_data"].nbr_rows
+
+
+def test_the_sync_query_covers_every_scene_and_sensor(lake: Lake, releases: list[Release], repository: Path) -> None:
+    found = answer(lake.attached(releases[-1]), queries(repository)[1])
+    assert len(found) == len(releases[-1].scenes) * 2
+    assert {r["keyframes"] for r in found} == {FRAMES}
+    assert {r["coverage"] for r in found} == {1.0}
+
+
+def test_the_moments_query_returns_pictures(lake: Lake, releases: list[Release], repository: Path) -> None:
+    found = answer(lake.attached(releases[-1]), queries(repository)[2])
+    assert len(found) == 3 * FRAMES
+    assert {bytes(r["image"])[:4] for r in found} == {b"jpeg"}
+    assert {r["because"] for r in found} == {"brakes at 3.5 m/s²"}

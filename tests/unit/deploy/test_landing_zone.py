@@ -1,0 +1,148 @@
+"""The landing zone's template: what it promises, and that the laptop's landing zone is exactly it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from scenelake.runtime.settings import Settings
+from scenelake.stack.landing_zone import LandingZone, apply_pieces, create_landing_zone, drift
+from scenelake.stack.pieces import PIECES, Piece
+from scenelake.stack.template import load_template
+
+pytestmark = [
+    # What moto's CloudFormation does not know is applied from the template, and the drift check proves it.
+    pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning"),
+]
+
+SHARED_STREAM_ACK_TIMEOUT_SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def template(repository: Path) -> dict[str, Any]:
+    return load_template(repository / "deploy" / "landing_zone.yaml")
+
+
+@pytest.fixture(scope="module")
+def bare(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LandingZone, list[str]]]:
+    """The landing zone, and how it differed from the template before anything was applied."""
+    with pytest.MonkeyPatch.context() as patch, mock_aws(config={"lambda": {"use_docker": False}}):
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        settings = Settings(home=tmp_path_factory.mktemp("home"))
+        zone = create_landing_zone(settings, repository / "deploy" / "landing_zone.yaml", pieces=())
+        differences = drift(zone)
+        apply_pieces(zone)
+        yield zone, differences
+
+
+@pytest.fixture(scope="module")
+def zone(bare: tuple[LandingZone, list[str]]) -> LandingZone:
+    return bare[0]
+
+
+def of_type(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    found = {name: r["Properties"] for name, r in template["Resources"].items() if r["Type"] == kind}
+    assert found, f"no {kind} in the template: this check would pass on nothing"
+    return found
+
+
+def test_what_exists_is_what_the_template_says(zone: LandingZone) -> None:
+    assert drift(zone) == []
+
+
+@pytest.mark.parametrize("piece", PIECES, ids=lambda p: f"{p.resource_type.split('::')[-1]}.{p.name}")
+def test_every_piece_is_in_the_template_and_its_absence_would_be_seen(zone: LandingZone, piece: Piece) -> None:
+    properties = [p for p in of_type(dict(zone.template), piece.resource_type).values() if piece.name in p]
+    assert properties, f"no {piece.resource_type} of the template has {piece.name}"
+    changed = Piece(piece.resource_type, piece.name, lambda p: ["something else"], piece.read)
+    assert len(drift(zone, [changed])) == len(properties)
+
+
+def test_only_what_is_applied_was_missing_and_all_of_it_was_seen_to_be(bare: tuple[LandingZone, list[str]]) -> None:
+    seen = {line.split(":: ")[0].split(" ")[1].rstrip(":") for line in bare[1]}
+    assert seen == {piece.name for piece in PIECES if piece.apply}
+
+
+def test_applying_again_changes_nothing(zone: LandingZone) -> None:
+    apply_pieces(zone)
+    assert drift(zone) == []
+
+
+def test_outputs_become_settings(zone: LandingZone) -> None:
+    settings = Settings(home=zone.settings.home, **zone.stack_settings())
+    assert settings.landing_bucket == "scenelake-landing"
+    assert settings.doorbell_queue_url.endswith("/scenelake-doorbell")
+    assert settings.dead_letter_queue_url.endswith("/scenelake-doorbell-dead-letter")
+    assert settings.event_queue_url.endswith("/scenelake-events")
+
+
+def test_buckets_are_encrypted_and_closed(template: dict[str, Any]) -> None:
+    for name, bucket in of_type(template, "AWS::S3::Bucket").items():
+        assert bucket["BucketEncryption"], name
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}, name
+        assert len(bucket["PublicAccessBlockConfiguration"]) == 4, name
+        assert template["Resources"][name]["DeletionPolicy"] == "Retain", name
+
+
+def test_the_landing_bucket_keeps_every_version_and_announces_to_the_event_queue(template: dict[str, Any]) -> None:
+    landing = template["Resources"]["LandingBucket"]
+    assert landing["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert landing["Properties"]["NotificationConfiguration"]["QueueConfigurations"] == [
+        {"Event": "s3:ObjectCreated:*", "Queue": {"Fn::GetAtt": ["EventQueue", "Arn"]}}
+    ]
+    assert landing["DependsOn"] == "EventQueuePolicy", "S3 checks that it may send before it accepts a notification"
+    for rule in landing["Properties"]["LifecycleConfiguration"]["Rules"]:
+        assert not {"ExpirationInDays", "ExpirationDate"} & set(rule), "current raw objects never expire"
+
+
+def test_queues_of_the_journey_redrive_to_queues_that_hold_on_longer(template: dict[str, Any]) -> None:
+    queues = of_type(template, "AWS::SQS::Queue")
+    for name in ("EventQueue", "DoorbellQueue"):
+        redrive = queues[name]["RedrivePolicy"]
+        dead = queues[redrive["deadLetterTargetArn"]["Fn::GetAtt"][0]]
+        assert redrive["maxReceiveCount"] >= 5
+        assert dead["MessageRetentionPeriod"] >= queues[name]["MessageRetentionPeriod"]
+    assert queues["DoorbellQueue"]["VisibilityTimeout"] > SHARED_STREAM_ACK_TIMEOUT_SECONDS
+    timeout = template["Resources"]["RegisterDrop"]["Properties"]["Timeout"]
+    assert queues["EventQueue"]["VisibilityTimeout"] >= 6 * timeout
+
+
+def test_the_function_may_do_no_more_than_it_does(template: dict[str, Any]) -> None:
+    (policy,) = template["Resources"]["RegisterDropRole"]["Properties"]["Policies"]
+    statements = policy["PolicyDocument"]["Statement"]
+    actions = {a for s in statements for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])}
+    assert actions == {
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "s3:ListBucketVersions",
+        "dynamodb:PutItem",
+        "sqs:SendMessage",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+    }
+    assert all(s["Resource"] != "*" for s in statements)
+
+
+def test_failed_messages_alone_come_again(template: dict[str, Any]) -> None:
+    (mapping,) = of_type(template, "AWS::Lambda::EventSourceMapping").values()
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_the_function_handler_exists(template: dict[str, Any]) -> None:
+    module, _, name = template["Resources"]["RegisterDrop"]["Properties"]["Handler"].rpartition(".")
+    assert callable(getattr(__import__(module, fromlist=[name]), name))
+
+
+def test_the_ledger_survives_mistakes(template: dict[str, Any]) -> None:
+    table = template["Resources"]["LedgerTable"]
+    assert table["DeletionPolicy"] == "Retain"
+    assert table["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert {i["IndexName"] for i in table["Properties"]["GlobalSecondaryIndexes"]} == {
+        "by_state",
+        "by_drive",
+        "by_lease",
+    }

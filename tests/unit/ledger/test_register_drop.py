@@ -1,0 +1,149 @@
+import json
+from typing import Any
+
+import pytest
+
+from scenelake.contracts.drops import DropState
+from scenelake.ledger.register_drop import handler
+
+
+def notification(key: str, event: str = "ObjectCreated:Put", **found: Any) -> dict[str, Any]:
+    return {
+        "Records": [
+            {
+                "eventSource": "aws:s3",
+                "eventName": event,
+                "eventTime": "2026-11-22T00:00:00.123Z",
+                "s3": {"bucket": {"name": "scenelake-landing"}, "object": {"key": key, **found}},
+            }
+        ]
+    }
+
+
+def event_bridge(key: str, version: str, kind: str = "Object Created") -> dict[str, Any]:
+    found = {"key": key, "size": 4, "etag": "abc", "version-id": version, "sequencer": "00AA"}
+    return {
+        "source": "aws.s3",
+        "detail-type": kind,
+        "time": "2026-11-22T00:00:00Z",
+        "detail": {"bucket": {"name": "scenelake-landing"}, "object": found},
+    }
+
+
+def queued(*events: Any) -> dict[str, Any]:
+    return {
+        "Records": [
+            {"eventSource": "aws:sqs", "messageId": f"m{i}", "body": e if isinstance(e, str) else json.dumps(e)}
+            for i, e in enumerate(events)
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ("f%2Fv%2Fd%2Fa.mcap", "f/v/d/a.mcap"),
+        ("f/v/d/my+file.mcap", "f/v/d/my file.mcap"),
+        ("f/v/d/a%2Bb.mcap", "f/v/d/a+b.mcap"),
+        ("f/v/d/%C3%A9.mcap", "f/v/d/é.mcap"),
+    ],
+)
+def test_keys_of_notifications_are_decoded_and_a_missing_version_is_looked_up(zone, sent: str, meant: str) -> None:
+    version = zone.put(meant)
+    assert handler(queued(notification(sent, size=4)), None) == {"batchItemFailures": [], "registered": 1}
+    (drop,) = zone.ledger.drops()
+    assert (drop.key, drop.version_id, drop.size_bytes, drop.state) == (meant, version, 4, DropState.PENDING)
+    assert (drop.fleet, drop.vehicle, drop.drive) == ("f", "v", "d")
+    assert drop.event_at_ns == 1_795_305_600_123_000_000
+
+
+def test_an_event_without_a_version_registers_every_version_with_its_content_only(zone) -> None:
+    first, second = zone.put("f/v/d/a.mcap", b"one"), zone.put("f/v/d/a.mcap", b"two")
+    etags = {
+        v["VersionId"]: v["ETag"].strip('"')
+        for v in zone.s3.list_object_versions(Bucket="scenelake-landing")["Versions"]
+    }
+    handler(notification("f/v/d/a.mcap", eTag=etags[first]), None)
+    assert [d.version_id for d in zone.ledger.drops()] == [first]
+    handler(notification("f/v/d/a.mcap", eTag=etags[second]), None)
+    assert {d.version_id for d in zone.ledger.drops()} == {first, second}
+
+
+def test_an_event_with_a_version_needs_no_look_at_the_bucket(zone) -> None:
+    handler(notification("f/v/d/gone.mcap", versionId="v1", size=9, eTag='"e"', sequencer="00BB"), None)
+    (drop,) = zone.ledger.drops()
+    assert (drop.version_id, drop.size_bytes, drop.etag, drop.sequencer) == ("v1", 9, "e", "00BB")
+
+
+def test_event_bridge_keys_are_taken_as_they_are(zone) -> None:
+    handler(event_bridge("f/v/d/a+b%2F.mcap", "v1"), None)
+    handler(queued(event_bridge("f/v/d/c.mcap", "v2")), None)
+    assert [d.key for d in zone.ledger.drops()] == ["f/v/d/a+b%2F.mcap", "f/v/d/c.mcap"]
+
+
+def test_a_second_delivery_changes_nothing_and_rings_again(zone) -> None:
+    zone.put("f/v/d/a.mcap")
+    event = queued(notification("f/v/d/a.mcap"))
+    assert handler(event, None)["registered"] == 1
+    (before,) = zone.ledger.drops()
+    assert handler(event, None)["registered"] == 0
+    assert list(zone.ledger.drops()) == [before]
+    rings = zone.rings()
+    assert rings == [{"drop_id": before.drop_id, "bucket": "scenelake-landing", "key": "f/v/d/a.mcap"}] * 2
+
+
+@pytest.mark.parametrize("key", ["stray.bin", "f/v/a.mcap", "f/v//a.mcap", "f/v/bad drive/a.mcap"])
+def test_a_key_outside_the_layout_is_recorded_with_a_reason_that_names_it(zone, key: str) -> None:
+    zone.put(key)
+    handler(notification(key), None)
+    (drop,) = zone.ledger.drops()
+    assert drop.state is DropState.REJECTED
+    assert drop.reason is not None
+    assert drop.reason.startswith("key_outside_layout: ")
+    assert key in drop.reason
+    assert len(zone.rings()) == 1
+
+
+def test_an_empty_object_is_rejected_naming_file_and_byte(zone) -> None:
+    zone.put("f/v/d/empty.mcap", b"")
+    handler(notification("f/v/d/empty.mcap"), None)
+    (drop,) = zone.ledger.drops()
+    assert (drop.state, drop.reason) == (
+        DropState.REJECTED,
+        "empty_object: 'f/v/d/empty.mcap' ends at byte 0; expected a recording",
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "scenelake-landing"},
+        notification("f/v/d/a.mcap", event="ObjectRemoved:Delete"),
+        event_bridge("f/v/d/a.mcap", "v1", kind="Object Deleted"),
+        notification("f/v/d/folder/"),
+        notification("f/v/d/never-there.mcap"),
+    ],
+    ids=["test event", "delete", "bridged delete", "folder marker", "gone"],
+)
+def test_what_is_no_drop_is_logged_with_its_reason_and_ignored(zone, capsys, event: dict[str, Any]) -> None:
+    zone.put("f/v/d/folder/", b"")
+    assert handler(queued(event), None) == {"batchItemFailures": [], "registered": 0}
+    assert list(zone.ledger.drops()) == []
+    assert zone.rings() == []
+    (line,) = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
+    assert line["message"] == "event ignored"
+    assert line["reason"]
+
+
+def test_only_the_messages_that_failed_are_delivered_again(zone) -> None:
+    zone.put("f/v/d/a.mcap")
+    answer = handler(queued("not json", notification("f/v/d/a.mcap"), {"unknown": 1}), None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}, {"itemIdentifier": "m2"}], "registered": 1}
+
+
+def test_a_bell_that_cannot_ring_fails_the_message_so_that_it_comes_again(zone) -> None:
+    zone.put("f/v/d/a.mcap")
+    zone.sqs.delete_queue(QueueUrl=zone.doorbell)
+    answer = handler(queued(notification("f/v/d/a.mcap")), None)
+    assert answer["batchItemFailures"] == [{"itemIdentifier": "m0"}]
+    assert len(list(zone.ledger.drops())) == 1

@@ -1,0 +1,55 @@
+import pytest
+
+from scenelake.contracts.drops import Drop
+from scenelake.ledger.protocol import ClaimLimits
+from scenelake.ledger.selection import select
+
+
+def a_drop(name: str, drive: str, size_bytes: int = 1) -> Drop:
+    return Drop(name, "b", name, "1", size_bytes, "e", 0, "f", "v", drive, drive)
+
+
+def chosen(
+    drops: list[Drop], *, held: str = "", contended: str = "", drops_most: int = 99, bytes_most: int = 99
+) -> str:
+    limits = ClaimLimits(drops_most, bytes_most, 1, 1)
+    found = select(
+        drops,
+        limits,
+        drops_of_drive=lambda drive: [d for d in drops if d.drive_id == drive],
+        is_held=lambda drive: drive in held,
+        contended=set(contended),
+    )
+    return "".join(d.drop_id for d in found)
+
+
+DROPS = [a_drop("a", "X"), a_drop("b", "Y"), a_drop("c", "X"), a_drop("d", "Z")]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "expected"),
+    [
+        ({}, "acbd"),
+        ({"drops_most": 2}, "ac"),
+        ({"drops_most": 1}, "a"),
+        ({"bytes_most": 3}, "acb"),
+        ({"held": "X"}, "bd"),
+        ({"held": "XYZ"}, ""),
+        ({"contended": "X"}, "bd"),
+        ({"contended": "a"}, "cbd"),
+    ],
+)
+def test_batches_fill_from_the_oldest_drop_a_drive_at_a_time(kwargs: dict[str, int], expected: str) -> None:
+    assert chosen(DROPS, **kwargs) == expected
+
+
+def test_candidates_are_read_only_as_far_as_needed() -> None:
+    def endless():
+        yield from DROPS
+        raise AssertionError("read past a full batch")
+
+    limits = ClaimLimits(2, 99, 1, 1)
+    found = select(
+        endless(), limits, drops_of_drive=lambda d: [x for x in DROPS if x.drive_id == d], is_held=lambda drive: False
+    )
+    assert len(found) == 2
