@@ -69,14 +69,16 @@ class S3Objects:
 
     def read(self, uri: str, *, version_id: str | None = None) -> bytes:
         extra = {"VersionId": version_id} if version_id else {}
-        return self._call("get_object", uri, **extra)["Body"].read()
+        data: bytes = self._call("get_object", uri, **extra)["Body"].read()
+        return data
 
     def read_range(self, uri: str, offset: int, length: int, *, version_id: str | None = None) -> bytes:
         if length <= 0:
             return b""
         extra = {"VersionId": version_id} if version_id else {}
         answer = self._call("get_object", uri, Range=f"bytes={offset}-{offset + length - 1}", **extra)
-        return answer["Body"].read()
+        data: bytes = answer["Body"].read()
+        return data
 
     def head(self, uri: str, *, version_id: str | None = None) -> ObjectInfo:
         extra = {"VersionId": version_id} if version_id else {}

@@ -33,9 +33,8 @@ def start_stack(console: Console) -> StackInfo:
 
 def print_login(console: Console, info: StackInfo) -> None:
     """Where the Airflow UI is and how to log in."""
-    console.print(
-        f"[bold]Airflow[/]: {info.airflow_url}  user [bold]{info.airflow_user}[/]  password [bold]{info.airflow_password}[/]"
-    )
+    login = f"user [bold]{info.airflow_user}[/]  password [bold]{info.airflow_password}[/]"
+    console.print(f"[bold]Airflow[/]: {info.airflow_url}  {login}")
 
 
 def run_demo(console: Console, paths: Sequence[Path], *, timeout_seconds: float, seed: int) -> int:

@@ -142,8 +142,8 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Drops by state, and each drop with its reason; or one drop's whole history."""
-    from scenelake.cli.status import print_drop, print_drops
     from scenelake.cli.stack_commands import Workspace
+    from scenelake.cli.status import print_drop, print_drops
 
     workspace = Workspace.open()
     if drop_id:

@@ -164,7 +164,8 @@ class SampleView:
         self._draw_from_above(figure.add_subplot(grid[-1, :]), cloud)
         sample = self._sample or {}
         figure.suptitle(
-            f"sample {sample['sample_id']} · scene {sample['scene_id']} · frame {sample['frame_index']}\n{self._deltas()}",
+            f"sample {sample['sample_id']} · scene {sample['scene_id']} · frame {sample['frame_index']}\n"
+            f"{self._deltas()}",
             fontsize=9,
         )
         figure.savefig(path, dpi=110)
@@ -229,7 +230,7 @@ class SampleView:
         if row is None or not row["value"]:
             return None
         world_from_ego = matrix(dict(zip(_POSE_FIELDS, row["value"], strict=False)))
-        return np.linalg.inv(world_from_ego)
+        return np.linalg.inv(world_from_ego).astype(np.float64)
 
     def _draw_boxes(self, axes: Axes) -> None:
         sql = "SELECT category, sensor_from_box AS pose, size_m, frame_id FROM annotation WHERE sample_data_id = ?"
@@ -242,4 +243,6 @@ class SampleView:
                 half = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1], [1, 1]]) * np.asarray(size[:2]) / 2
                 corners = np.column_stack([half, np.zeros(5)]) @ ego_from_box[:3, :3].T + ego_from_box[:3, 3]
                 axes.plot(corners[:, 0], corners[:, 1], color="darkorange", linewidth=1.2)
-                axes.annotate(category or "", corners[0, :2], fontsize=7, color="darkorange", annotation_clip=True)
+                axes.annotate(
+                    category or "", (corners[0, 0], corners[0, 1]), fontsize=7, color="darkorange", annotation_clip=True
+                )

@@ -11,7 +11,8 @@ from scenelake.cli.summary import rows_table
 from scenelake.contracts.errors import BadInputError
 
 SCENES = """
-SELECT s.scene_id, d.robot_id AS vehicle, d.drive_name AS drive, make_timestamp(s.start_ns // 1000)::VARCHAR AS start_utc,
+SELECT s.scene_id, d.robot_id AS vehicle, d.drive_name AS drive,
+       make_timestamp(s.start_ns // 1000)::VARCHAR AS start_utc,
        (s.exclusive_end_ns - s.start_ns) / 1e9 AS seconds, s.nbr_samples AS samples, s.kind, r.verdict, s.task
 FROM scene s JOIN drive d USING (drive_id) JOIN release_scene r USING (scene_id) ORDER BY s.start_ns, s.scene_id
 """

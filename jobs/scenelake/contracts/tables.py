@@ -91,7 +91,8 @@ GOLD: dict[str, Table] = {
             "sample_data",
             _columns(
                 "sample_data_id scene_id drive_id channel modality schema_name status reason timestamp_ns"
-                " sensor_time_ns publish_time_ns log_time_ns timestamp_basis calibrated_sensor_id object_sha256 chunk_offset_bytes"
+                " sensor_time_ns publish_time_ns log_time_ns timestamp_basis calibrated_sensor_id object_sha256"
+                " chunk_offset_bytes"
                 " message_offset_bytes payload_table payload_file row_index decode_from_row payload_bytes"
                 " payload_hash drive_date"
             ),

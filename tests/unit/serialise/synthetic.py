@@ -167,8 +167,8 @@ class DriveMaker:
         common = {"drive_id": plan.drive_id, "drive_date": DAY}
         scene_ids = [ids.scene_id(plan.drive_id, s, "p1") for s in range(scenes)]
         scene = [
-            {**common, "scene_id": s, "start_ns": START_NS + i * SCENE_NS, "exclusive_end_ns": START_NS + (i + 1) * SCENE_NS,
-             "kind": "drive_segment", "nbr_samples": FRAMES, "segmentation_policy": "p1"}
+            {**common, "scene_id": s, "start_ns": START_NS + i * SCENE_NS,
+             "exclusive_end_ns": START_NS + (i + 1) * SCENE_NS, "kind": "drive_segment", "nbr_samples": FRAMES, "segmentation_policy": "p1"}
             for i, s in enumerate(scene_ids)
         ]  # fmt: skip
         cameras = [m for m in messages if m["channel"] == "/camera"]
@@ -180,12 +180,13 @@ class DriveMaker:
         sync = [
             {**common, "sample_id": ids.sample_id(m["scene_id"], m["timestamp_ns"]), "scene_id": m["scene_id"],
              "channel": m["channel"], "modality": m["modality"], "sample_data_id": m["sample_data_id"], "delta_ns": 0,
-             "method": "nearest" if m["channel"] == "/camera" else "linear", "is_match": True, "tolerance_ns": 25_000_000,
-             "value": None if m["channel"] == "/camera" else [-3.5, 0.0, 9.81]}
+             "method": "nearest" if m["channel"] == "/camera" else "linear", "is_match": True,
+             "tolerance_ns": 25_000_000, "value": None if m["channel"] == "/camera" else [-3.5, 0.0, 9.81]}
             for m in messages
         ]  # fmt: skip
         objects = [
-            {**common, "object_sha256": object_sha, "drop_id": d, "uri": f"s3://landing/{d[:8]}.mcap", "s3_version_id": "v1"}
+            {**common, "object_sha256": object_sha, "drop_id": d,
+             "uri": f"s3://landing/{d[:8]}.mcap", "s3_version_id": "v1"}
             for d in (*plan.decoded, *plan.duplicates)
         ]  # fmt: skip
         checks = [
