@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,19 @@ import pytest
 
 from scenelake.adapters.duckdb_reader import attach_release, connect
 from scenelake.adapters.iceberg import IcebergCommitter, committer
-from scenelake.adapters.objects import S3Objects, s3_objects
+from scenelake.adapters.memory_ledger import MemoryLedger
+from scenelake.adapters.objects import S3Objects, read_json, s3_objects, write_json, write_table
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.releases import Release
+from scenelake.contracts.stages import DecodedDrop, Stage, StageArguments, StageRecord
 from scenelake.contracts.tables import GOLD
+from scenelake.lineage.job import lineage
+from scenelake.runtime.job import StageContext
 from scenelake.runtime.settings import Settings
 from scenelake.serialise.commit import BatchCommit, commit_batch
 from scenelake.serialise.config import SerialiseConfig
 from scenelake.serialise.drives import DriveInput, drive_rows
+from scenelake.serialise.job import serialise
 
 from ..unit.serialise.synthetic import FRAMES, DriveMaker  # noqa: TID252
 from .catalog_server import KEYS, aws
@@ -146,3 +151,93 @@ def test_the_moments_query_returns_pictures(lake: Lake, releases: list[Release],
     assert len(found) == 3 * FRAMES
     assert {bytes(r["image"])[:4] for r in found} == {b"jpeg"}
     assert {r["because"] for r in found} == {"brakes at 3.5 m/s²"}
+
+
+def leave_documents(lake: Lake, batch: str, given: DriveInput) -> str:
+    """Writes what decode, synchronise and quality would have left of a drive; gives its drop's id."""
+    (drop_id,) = given.plan.decoded
+    uri = lake.paths.decoded("recipe", drop_id)
+    outcome = given.outcomes[drop_id]
+    folder = {stage: lake.paths.stage(batch, 1, stage) for stage in (Stage.DECODE, Stage.SYNCHRONISE, Stage.QUALITY)}
+    line = DecodedDrop(drop_id, given.plan.drive_id, uri, "decoded", None, None, outcome.object_sha256)
+    bad = DecodedDrop("bad", given.plan.drive_id, lake.paths.decoded("recipe", "bad"), "rejected", "empty", "x", None)
+    write_json(lake.objects, f"{folder[Stage.DECODE]}/drops.json", [asdict(line), asdict(bad)])
+    write_json(
+        lake.objects, f"{folder[Stage.SYNCHRONISE]}/drives.json", [{**asdict(given.plan), "decoded": {drop_id: uri}}]
+    )
+    write_json(lake.objects, f"{uri}/outcome.json", outcome.to_json())
+    for name, table in given.batched.items():
+        write_table(lake.objects, f"{uri}/{name}.parquet", table)
+    for name, table in given.tables.items():
+        stage = Stage.QUALITY if name in ("qc_result", "scene_verdict") else Stage.SYNCHRONISE
+        write_table(lake.objects, f"{folder[stage]}/{given.plan.drive_id}/{name}.parquet", table)
+    for stage in folder:
+        leave_record(lake, batch, stage)
+    return drop_id
+
+
+def leave_record(lake: Lake, batch: str, stage: Stage) -> None:
+    record = StageRecord(
+        f"{batch}.1.{stage}", batch, 1, stage, "c0ffee", False, None, None, "hash", {}, None, None, 1, 2, (), ()
+    )  # fmt: skip
+    write_json(lake.objects, lake.paths.stage_record(batch, 1, stage), record.to_json())
+
+
+class HeldLedger(MemoryLedger):
+    """Every attempt holds its batch."""
+
+    def renew(self, batch_id: str, attempt: int, now_ns: int) -> Any:
+        return None
+
+
+def context(lake: Lake, stage: Stage, batch: str) -> StageContext:
+    found = StageContext(stage, StageArguments(batch, 1), lake.settings)
+    found.__dict__["ledger"] = HeldLedger()
+    return found
+
+
+def test_the_jobs_go_from_documents_to_documents(lake: Lake, releases: list[Release]) -> None:
+    drop_id = leave_documents(lake, "b4", lake.maker.drive("d4", scenes=2, verdicts=("pass", "quarantine")))
+    done = serialise(context(lake, Stage.SERIALISE, "b4"))
+    folder = lake.paths.stage("b4", 1, Stage.SERIALISE)
+    release = Release.from_json(read_json(lake.objects, f"{folder}/release.json"))
+    assert done.result["release_id"] == release.release_id == "r00000004"
+    assert done.result["nbr_accepted_scenes"] == 1
+    figures = read_json(lake.objects, f"{folder}/outcomes.json")
+    assert set(figures) == {drop_id, "bad"}
+    assert (figures[drop_id]["accepted"], figures[drop_id]["quarantined"]) == (2 * FRAMES, 2 * FRAMES)
+    evidence = [i.uri for i in lake.objects.list(f"{lake.settings.quarantine_uri}/")]
+    sql = "SELECT evidence_uri FROM quarantine JOIN drive USING (drive_id) WHERE drive_name = 'd4'"
+    assert lake.attached(release).execute(sql).fetchall() == [(evidence[0],)]
+    assert read_json(lake.objects, evidence[0])["verdict"] == "quarantine"
+    again = serialise(context(lake, Stage.SERIALISE, "b4"))
+    assert again.result["release_id"] == "r00000004"
+    assert again.outputs == done.outputs
+
+
+def test_lineage_is_told_once(lake: Lake, releases: list[Release]) -> None:
+    leave_documents(lake, "b5", lake.maker.drive("d5", scenes=1))
+    leave_record(lake, "b5", Stage.SERIALISE)
+    for _ in range(2):
+        done = lineage(context(lake, Stage.LINEAGE, "b5"))
+        assert done.result["nbr_runs"] == 5
+    runs, edges = (lake.committer.load(n) for n in ("lineage_run", "lineage_edge"))
+    assert runs is not None
+    assert edges is not None
+    found = runs.scan().to_arrow()
+    assert sorted(found["stage"].to_pylist()) == ["decode", "lineage", "quality", "serialise", "synchronise"]
+    raw = [e for e in edges.scan().to_arrow().to_pylist() if e["run_id"] == "b5.1.decode"]
+    assert [(e["direction"], e["version"]) for e in raw] == [("input", "v1")]
+
+
+def test_a_batch_whose_drops_were_all_rejected_makes_no_release(lake: Lake, releases: list[Release]) -> None:
+    write_json(lake.objects, f"{lake.paths.stage('b6', 1, Stage.SYNCHRONISE)}/drives.json", [])
+    bad = DecodedDrop("bad", "d", "s3://x", "rejected", "not_mcap", "x.mcap: byte 0", None)
+    write_json(lake.objects, f"{lake.paths.stage('b6', 1, Stage.DECODE)}/drops.json", [asdict(bad)])
+    for stage in (Stage.DECODE, Stage.SYNCHRONISE, Stage.QUALITY):
+        leave_record(lake, "b6", stage)
+    done = serialise(context(lake, Stage.SERIALISE, "b6"))
+    assert done.result["release_id"] is None
+    folder = lake.paths.stage("b6", 1, Stage.SERIALISE)
+    assert read_json(lake.objects, f"{folder}/release.json") == {}
+    assert read_json(lake.objects, f"{folder}/outcomes.json")["bad"]["reason"] == "not_mcap"

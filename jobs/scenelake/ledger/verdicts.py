@@ -22,7 +22,7 @@ def settlements(
         decoded: decode's verdicts by drop id.
         duplicates: ``{drop_id: surviving drop_id}``.
         figures: serialise's counts by drop id; they become the drop's outcome.
-        release_id: the release that holds the batch, if it made one.
+        release_id: the release that the batch made, if any; a drop whose figures name one keeps that.
 
     Raises:
         ScenelakeError: when decode left a drop without a verdict; a drop never disappears.
@@ -50,7 +50,7 @@ def _settlement(
         survivor = duplicates[drop.drop_id]
         outcome["duplicate_of"] = survivor
         return Settlement(drop.drop_id, DropState.DUPLICATE, f"same content as drop {survivor}", outcome)
-    outcome["release_id"] = release_id
-    outcome["verdict"] = verdict.verdict
+    outcome.setdefault("release_id", release_id)
+    outcome.setdefault("verdict", verdict.verdict)
     reason = f"salvaged: {why}" if verdict.verdict == DropVerdict.SALVAGED else None
     return Settlement(drop.drop_id, DropState.BUILT, reason, outcome)

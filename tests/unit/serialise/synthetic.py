@@ -168,7 +168,8 @@ class DriveMaker:
         scene_ids = [ids.scene_id(plan.drive_id, s, "p1") for s in range(scenes)]
         scene = [
             {**common, "scene_id": s, "start_ns": START_NS + i * SCENE_NS,
-             "exclusive_end_ns": START_NS + (i + 1) * SCENE_NS, "kind": "drive_segment", "nbr_samples": FRAMES, "segmentation_policy": "p1"}
+             "exclusive_end_ns": START_NS + (i + 1) * SCENE_NS, "kind": "drive_segment",
+             "nbr_samples": FRAMES, "segmentation_policy": "p1"}
             for i, s in enumerate(scene_ids)
         ]  # fmt: skip
         cameras = [m for m in messages if m["channel"] == "/camera"]
@@ -216,7 +217,7 @@ class DriveMaker:
 
 def shuffled(rows: pa.Table) -> pa.Table:
     """The same rows in reverse order, in many chunks."""
-    order = pa.array(range(len(rows) - 1, -1, -1))
+    order = pa.array(range(len(rows) - 1, -1, -1), pa.int64())
     taken = rows.take(order)
     return pa.concat_tables([taken.slice(i, 3) for i in range(0, len(taken), 3)]) if len(taken) else taken
 
