@@ -1,6 +1,5 @@
 """Where a job runs. The operators know the protocol; one setting (``runtime``) picks the launcher."""
 
-import importlib.util
 import json
 import logging
 import os
@@ -28,16 +27,12 @@ class JobCommand:
     """What to run.
 
     Attributes:
-        name: for people: the Spark application, the pod.
         module: Python module with a ``__main__`` part.
         arguments: its command line, without ``--result``.
-        is_spark: whether it is submitted to Spark.
     """
 
-    name: str
     module: str
     arguments: tuple[str, ...]
-    is_spark: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +65,14 @@ def launcher_for(settings: Settings) -> Launcher:
         ConfigurationError: for a runtime that nobody has built.
     """
     if settings.runtime == "local":
-        return LocalProcessLauncher(settings)
+        return LocalProcessLauncher()
     raise ConfigurationError(f"runtime (SCENELAKE_RUNTIME): expected one of ['local'], got {settings.runtime!r}")
 
 
 class LocalProcessLauncher:
     """Runs a job as a process group on the worker's own machine."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, command: JobCommand, on_line: Callable[[str], None]) -> JobEnd:
@@ -115,22 +109,11 @@ class LocalProcessLauncher:
         last_word.start()
 
     def command_line(self, command: JobCommand) -> list[str]:
-        """The words of the command, without ``--result``."""
-        if not command.is_spark:
-            return [sys.executable, "-m", command.module, *command.arguments]
-        settings = self._settings
-        # A submitted application logs at INFO, fifty lines before the first of its own; a later --conf overrides it.
-        conf = ["spark.log.level=WARN"]
-        conf += [item.strip() for item in settings.spark_conf.split(";") if item.strip()]
-        # The worker's interpreter for driver and executors; spark-submit would take any python3 on the PATH.
-        conf += [f"spark.pyspark.python={sys.executable}", f"spark.pyspark.driver.python={sys.executable}"]
-        return [
-            str(_package_folder("pyspark") / "bin" / "spark-submit"),
-            *("--master", settings.spark_master, "--name", command.name),
-            *(word for item in conf for word in ("--conf", item)),
-            str(_module_file(command.module)),
-            *command.arguments,
-        ]
+        """The words of the command, without ``--result``.
+
+        A Spark stage starts its own session from the settings, as ``spark-submit`` in client mode would.
+        """
+        return [sys.executable, "-m", command.module, *command.arguments]
 
     def _reap(self, process: subprocess.Popen[str]) -> None:
         if process.poll() is None:
@@ -150,20 +133,3 @@ def _signal_group(group_id: int, number: signal.Signals) -> None:
         os.killpg(group_id, number)
     except ProcessLookupError:
         log.debug("process group %d has ended already", group_id)
-
-
-def _package_folder(package: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ConfigurationError(f"package {package}: expected it to be installed beside Airflow, found nothing")
-    return Path(spec.submodule_search_locations[0])
-
-
-def _module_file(module: str) -> Path:
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        spec = None
-    if spec is None or not spec.origin:
-        raise ConfigurationError(f"job module {module}: expected an importable module, found nothing")
-    return Path(spec.origin)

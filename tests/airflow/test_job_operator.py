@@ -1,9 +1,10 @@
 """A real subprocess with a tiny job: exit codes, the answer, the log, and what is left after a kill."""
 
-import itertools
+import importlib.util
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,11 +14,10 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
 from scenelake.contracts import stages
-from scenelake.contracts.errors import ConfigurationError, ExitCode
+from scenelake.contracts.errors import ExitCode
 from scenelake.contracts.stages import Stage
-from scenelake.runtime.settings import Settings, load_settings
-from scenelake_airflow.launchers import JobCommand, LocalProcessLauncher, launcher_for
-from scenelake_airflow.operators.job import FINAL_EXIT_CODES, ScenelakeJobOperator, describe_exit
+from scenelake_airflow.launchers import LocalProcessLauncher
+from scenelake_airflow.operators.job import FINAL_EXIT_CODES, LEDGER_JOBS, ScenelakeJobOperator, describe_exit
 
 JOB = """
 import argparse, json, os, pathlib, signal, subprocess, sys, time
@@ -193,27 +193,18 @@ def test_on_kill_before_the_start_does_nothing() -> None:
     operator().on_kill()
 
 
-def test_spark_stage_is_submitted_with_the_settings_master_and_conf(scenelake_home: Path) -> None:
-    settings = Settings(home=scenelake_home, spark_master="local[2]", spark_conf="spark.a=1; spark.b=x y;")
-    command = JobCommand("scenelake-decode-b1.2", "scenelake.contracts.stages", ("--batch-id", "b1"), is_spark=True)
-    words = LocalProcessLauncher(settings).command_line(command)
-    assert words[0].endswith("pyspark/bin/spark-submit")
-    assert Path(words[0]).is_file()
-    assert words[1:5] == ["--master", "local[2]", "--name", "scenelake-decode-b1.2"]
-    confs = [value for word, value in itertools.pairwise(words) if word == "--conf"]
-    assert confs[1:3] == ["spark.a=1", "spark.b=x y"]
-    assert words[-3:] == [stages.__file__, "--batch-id", "b1"]
+def test_a_job_is_run_as_a_module_by_the_worker_s_own_interpreter() -> None:
+    command = operator(task_id="decode", job="decode").command("b1.2")
+    words = LocalProcessLauncher().command_line(command)
+    assert words[:3] == [sys.executable, "-m", "scenelake.decode.job"]
+    assert words[3:] == ["--batch-id", "b1", "--attempt", "2", "--dag-run-id", "b1.2"]
 
 
-def test_missing_module_names_itself(scenelake_home: Path) -> None:
-    command = JobCommand("n", "scenelake.nowhere.job", (), is_spark=True)
-    with pytest.raises(ConfigurationError, match=r"job module scenelake\.nowhere\.job"):
-        launcher_for(load_settings()).run(command, lambda line: None)
-
-
-def test_only_decode_goes_to_spark() -> None:
-    assert operator(task_id="decode", job="decode").command("b1.2").is_spark
-    assert not operator().command("b1.2").is_spark
+def test_every_job_that_the_contracts_name_can_be_imported() -> None:
+    modules = {*stages.JOB_MODULES.values(), *LEDGER_JOBS.values()}
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    assert modules
+    assert not missing
 
 
 @pytest.mark.parametrize(("code", "words"), [(79, "exited 79 (FENCED)"), (3, "exited 3 (unknown)"), (-15, "signal 15")])

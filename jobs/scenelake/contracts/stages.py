@@ -15,7 +15,7 @@ every stage    ``<stage>/record.json``               ``StageRecord``: the run as
 =============  ====================================  ==============================================
 
 Tables per drive: synchronise leaves ``drive``, ``raw_object``, ``scene``, ``sample``, ``sample_data``,
-``sync_index``, ``calibrated_sensor``, ``sync_error`` and ``unassigned``; quality leaves ``qc_result`` and
+``sync_index``, ``calibrated_sensor``, ``ego_pose`` (poses that transforms give), ``sync_error`` and ``unassigned``; quality leaves ``qc_result`` and
 ``scene_verdict``. All are Parquet files named after the table.
 """
 
@@ -39,9 +39,6 @@ class Stage(StrEnum):
     LINEAGE = "lineage"
     SETTLE_BATCH = "settle_batch"
 
-
-SPARK_STAGES = frozenset({Stage.DECODE})
-"""Stages that move bytes and so are spread by Spark; the others work on index rows of a bounded batch."""
 
 JOB_MODULES: dict[Stage, str] = {
     Stage.OPEN_BATCH: "scenelake.ledger.open_batch_job",

@@ -197,8 +197,6 @@ class Decoding:
         self._tables.append(MESSAGE_INDEX.name, [index_row])
 
     def _write_rows(self, table: str, time: RulingTime, row: Row, decoded: Decoded) -> tuple[str, int] | None:
-        for other, rows in decoded.extra_rows.items():
-            self._tables.append(other, [row | extra for extra in rows])
         if table in SLOTTED_TABLES:
             return self._payloads.append(table, time.slot_time_ns, row | decoded.rows[0])
         if decoded.modality is Modality.ANNOTATION:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,6 @@ class Decoded:
     Attributes:
         rows: rows of the modality's table, without the columns that every row has.
         stamp_ns: the message's own time; None when it has none. Not yet checked for range.
-        extra_rows: rows of another table that the message also feeds.
     """
 
     modality: Modality
@@ -53,7 +52,6 @@ class Decoded:
     width_px: int | None = None
     height_px: int | None = None
     reason: str | None = None
-    extra_rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 def unexpected(what: str, value: object) -> BadInputError:

@@ -82,6 +82,8 @@ def airflow_environment(config: StackConfig) -> dict[str, str]:
         "scheduler": {"scheduler_idle_sleep_time": 0.5, "enable_health_check": False},
         # Below the doorbell queue's visibility timeout (360 s): see deploy/landing_zone.yaml.
         "triggerer": {"shared_stream_ack_timeout": 300},
+        # A task's end is noticed at the next heartbeat at the latest; 5 s of each task would be waiting.
+        "workers": {"min_heartbeat_interval": 1},
         "logging": {"base_log_folder": home / "logs", "colored_console_log": False},
         "usage_data_collection": {"enabled": False},
     }

@@ -183,7 +183,9 @@ class Supervisor:
             "MALLOC_ARENA_MAX": "2",
             **airflow.airflow_environment(config),
         }
-        return environment_for(changes, without=("AIRFLOW", "AWS_PROFILE", "AWS_SESSION_TOKEN"))
+        # Jobs start often, so their bytecode is worth keeping whatever the shell that started the stack says.
+        unwanted = ("AIRFLOW", "AWS_PROFILE", "AWS_SESSION_TOKEN", "PYTHONDONTWRITEBYTECODE")
+        return environment_for(changes, without=unwanted)
 
     def _log_file(self, name: str) -> Path:
         return self._config.home / "logs" / f"{name}.log"

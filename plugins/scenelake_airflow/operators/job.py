@@ -92,7 +92,7 @@ class ScenelakeJobOperator(BaseOperator):
             ConfigurationError: for a job that the contracts do not know.
         """
         # contracts.stages costs as much to import as a whole DAG file may: it brings pyarrow.
-        from scenelake.contracts.stages import JOB_MODULES, SPARK_STAGES
+        from scenelake.contracts.stages import JOB_MODULES
 
         modules = {**LEDGER_JOBS, **{str(stage): module for stage, module in JOB_MODULES.items()}}
         if self.job not in modules:
@@ -101,8 +101,7 @@ class ScenelakeJobOperator(BaseOperator):
         if self.batch_id is not None:
             words += ["--batch-id", self.batch_id, "--attempt", str(self.attempt)]
         words += ["--dag-run-id", dag_run_id]
-        name = f"scenelake-{self.job}-{dag_run_id}"
-        return JobCommand(name, modules[self.job], tuple(words), self.job in SPARK_STAGES)
+        return JobCommand(modules[self.job], tuple(words))
 
     def _answer(self, end: JobEnd, last_error: str | None) -> dict[str, Any]:
         if end.exit_code == ExitCode.OK:

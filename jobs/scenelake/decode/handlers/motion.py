@@ -18,9 +18,6 @@ from scenelake.decode.values import (
     text,
 )
 
-_WORLD_FRAMES = frozenset(("map", "odom", "world"))
-_EGO_FRAMES = frozenset(("base_link", "base_footprint"))
-
 
 def ros_imu(message: dict[str, Any], _channel: ChannelFacts) -> Decoded:
     """``sensor_msgs/Imu``; -1 as the first covariance element means that the quantity is not measured."""
@@ -40,12 +37,16 @@ def ros_imu(message: dict[str, Any], _channel: ChannelFacts) -> Decoded:
 
 
 def ros_odometry(message: dict[str, Any], channel: ChannelFacts) -> Decoded:
-    """``nav_msgs/Odometry``: the pose is in the header's frame, the twist in the child frame."""
+    """``nav_msgs/Odometry``: the pose is in the header's frame, the twist in the child frame.
+
+    A diagonal variance of -1 means, as in ``sensor_msgs/Imu``, that the velocity was not measured.
+    """
     stamp_ns, frame_id = ros_header(message)
+    of_twist = reals(message["twist.covariance"], 36)
     row = {
         "world_from_ego": ros_pose(message, "pose.pose.position", "pose.pose.orientation"),
-        "linear_velocity_m_s": ros_vector(message, "twist.twist.linear"),
-        "angular_velocity_rad_s": ros_vector(message, "twist.twist.angular"),
+        "linear_velocity_m_s": None if of_twist[0] == -1 else ros_vector(message, "twist.twist.linear"),
+        "angular_velocity_rad_s": None if of_twist[21] == -1 else ros_vector(message, "twist.twist.angular"),
         "covariance": covariance(reals(message["pose.covariance"], 36)),
         "frame_id": frame_id,
         "child_frame_id": text(message["child_frame_id"]) or None,
@@ -102,18 +103,7 @@ def _frame(name: Any) -> str:
 
 def _transforms(rows: list[dict[str, Any]], stamp_ns: int | None, channel: ChannelFacts) -> Decoded:
     is_static = "static" in channel.topic.lower()
-    ego_poses = []
     for row in rows:
         row["is_static"] = is_static
-        if not is_static and row["parent_frame_id"] in _WORLD_FRAMES and row["child_frame_id"] in _EGO_FRAMES:
-            ego_poses.append(
-                {
-                    "world_from_ego": row["parent_from_child"],
-                    "frame_id": row["parent_frame_id"],
-                    "child_frame_id": row["child_frame_id"],
-                    "source": channel.schema_name,
-                }
-            )
     frame_id = rows[0]["parent_frame_id"] if rows else None
-    extra = {"ego_pose": ego_poses} if ego_poses else {}
-    return Decoded(Modality.TRANSFORM, rows, stamp_ns, frame_id or None, extra_rows=extra)
+    return Decoded(Modality.TRANSFORM, rows, stamp_ns, frame_id or None)
