@@ -39,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterato
         "SCENELAKE_AIRFLOW_PORT": str(free_port()),
         "SCENELAKE_AWS_PORT": str(free_port()),
     }
-    command = [sys.executable, "-m", "scenelake.cli.main"]
+    command = [str(Path(sys.executable).with_name("scenelake"))]
     done = subprocess.run(
         [*command, "up"], env=environment, cwd=repository, capture_output=True, text=True, timeout=300
     )

@@ -28,6 +28,7 @@ from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from pyiceberg.table.update.snapshot import ManageSnapshots
 from pyiceberg.transforms import IdentityTransform
 
+from scenelake.adapters.aws import LAPTOP_CREDENTIALS
 from scenelake.adapters.iceberg_files import FilePlan, TableFiles
 from scenelake.contracts.commits import MAIN, CommitToken, TableChange
 from scenelake.contracts.errors import CommitStateUnknownError, ScenelakeError, TransientError
@@ -66,6 +67,8 @@ def open_catalog(settings: Settings) -> Catalog:
             "glue.endpoint": settings.endpoint_url,
             "s3.endpoint": settings.endpoint_url,
             "s3.force-virtual-addressing": "false",
+            "client.access-key-id": LAPTOP_CREDENTIALS["aws_access_key_id"],
+            "client.secret-access-key": LAPTOP_CREDENTIALS["aws_secret_access_key"],
         }
     return GlueCatalog("glue", **properties)
 

@@ -15,8 +15,8 @@ every stage    ``<stage>/record.json``               ``StageRecord``: the run as
 =============  ====================================  ==============================================
 
 Tables per drive: synchronise leaves ``drive``, ``raw_object``, ``scene``, ``sample``, ``sample_data``,
-``sync_index``, ``calibrated_sensor``, ``ego_pose`` (poses that transforms give), ``sync_error`` and ``unassigned``; quality leaves ``qc_result`` and
-``scene_verdict``. All are Parquet files named after the table.
+``sync_index``, ``calibrated_sensor``, ``ego_pose`` (poses found in transforms), ``sync_error`` and ``unassigned``;
+quality leaves ``qc_result`` and ``scene_verdict``. All are Parquet files named after the table.
 """
 
 from dataclasses import asdict, dataclass, field
