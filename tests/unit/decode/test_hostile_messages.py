@@ -68,8 +68,6 @@ def _decode(name: str, definition: str, data: bytes, topic: str = "/topic") -> s
     else:
         schema = small_schema(CALIBRATION.name if decoded.modality is Modality.CALIBRATION else table)
     assert rows_to_batch(decoded.rows, schema).num_rows == len(decoded.rows)
-    for extra, rows in decoded.extra_rows.items():
-        rows_to_batch(rows, small_schema(extra))
     return "decoded"
 
 
