@@ -64,6 +64,10 @@ fmt: setup ## Format the code
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
+.PHONY: docs
+docs: setup ## Generate the documents that are made from code
+	@$(BIN)/python -m scenelake.contracts.tables_document docs/tables.md
+
 .PHONY: bench
 bench: setup ## Run the benchmarks; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks

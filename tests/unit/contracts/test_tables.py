@@ -1,10 +1,13 @@
 """Tables are lists of defined columns, keyed and replaced by columns that they have."""
 
+from pathlib import Path
+
 import pytest
 
 from scenelake.contracts.columns import COLUMNS
 from scenelake.contracts.modalities import BATCHED_TABLES, PAYLOAD_TABLE, SLOTTED_TABLES
 from scenelake.contracts.tables import CALIBRATION, GOLD, MESSAGE_INDEX, Table, decoded_schema
+from scenelake.contracts.tables_document import document
 
 ALL = [*GOLD.values(), MESSAGE_INDEX, CALIBRATION]
 
@@ -36,3 +39,7 @@ def test_every_modality_has_a_table() -> None:
 def test_decoded_schema_lacks_only_what_is_known_later(name: str) -> None:
     added = set(GOLD[name].columns) - set(decoded_schema(name).names)
     assert added == {"scene_id", "drive_id", "drive_date"}
+
+
+def test_the_document_of_the_tables_is_the_contracts_own(repository: Path) -> None:
+    assert (repository / "docs" / "tables.md").read_text() == document(), "run `make docs`"
