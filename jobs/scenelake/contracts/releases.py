@@ -6,7 +6,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class TablePin:
-    """One table at one snapshot; ``metadata_location`` opens it in any Iceberg reader without a catalog."""
+    """One table at one snapshot.
+
+    ``metadata_location`` opens the table in any Iceberg reader without a catalog; the reader must ask for
+    ``snapshot_id``, because ``main`` in that file is still the parent release's.
+    """
 
     snapshot_id: int
     metadata_location: str
