@@ -15,7 +15,8 @@ help: ## List the targets
 .PHONY: preflight
 preflight:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
-	  { echo "Scenelake needs Python 3.11; found: $$($(PYTHON) --version 2>&1). Install python3.11 (and python3.11-venv), or say: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	  { found=$$($(PYTHON) --version 2>&1 | head -n1); \
+	    echo "Scenelake needs Python 3.11; found: $${found:-none}. Install python3.11 (and python3.11-venv), or say: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv module. On Debian: apt-get install python3.11-venv" >&2; exit 1; }
 	@v=$$(java -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -n1); \
@@ -42,8 +43,8 @@ up: setup ## Start the laptop stack and leave it running
 	@$(BIN)/scenelake up
 
 .PHONY: down
-down: setup ## Stop the laptop stack
-	@$(BIN)/scenelake down
+down: ## Stop the laptop stack
+	@if [ -x $(BIN)/scenelake ]; then $(BIN)/scenelake down; else echo "nothing to stop: $(VENV) is not set up"; fi
 
 .PHONY: test
 test: setup lint ## Run the default tests

@@ -256,6 +256,47 @@ def test_drops_past_their_last_attempt_are_rejected_as_poison_with_evidence(ledg
     assert ledger.claim(LIMITS, 1_002) is not None, "its drive is free again"
 
 
+def test_what_brings_a_batch_down_takes_no_other_drive_with_it(ledger: Ledger) -> None:
+    a, b, c = register(ledger, a_drop("a"), a_drop("b", drive="d2", at_ns=2), a_drop("c", drive="d2", at_ns=3))
+    whole = ledger.claim(LIMITS, 10)
+    assert whole is not None
+    ledger.claim(LIMITS, 110)
+    first = ledger.claim(LIMITS, 1_000)
+    assert first is not None
+    assert first.drop_ids == (a,), "given up as a whole, each drive is tried alone"
+    with pytest.raises(FencedError):
+        ledger.settle(whole.batch_id, 2, built(a, b, c), 1_001)
+    new = register(ledger, a_drop("new", drive="d3", at_ns=1_000))
+    second = ledger.claim(LIMITS, 1_001)
+    assert second is not None
+    assert second.drop_ids == (b, c), "nor does a new drive join a suspect one"
+    ledger.settle(second.batch_id, 1, built(b, c), 1_002)
+    ledger.claim(LIMITS, 1_200)
+    after = ledger.claim(LIMITS, 2_000)
+    assert after is not None
+    assert after.drop_ids == tuple(new)
+    assert states(ledger, [a, b, c]) == [DropState.REJECTED, DropState.BUILT, DropState.BUILT]
+
+
+@pytest.mark.parametrize("state", [DropState.BUILT, DropState.DUPLICATE, DropState.REJECTED])
+def test_a_rebuild_that_is_given_up_leaves_a_drop_as_it_was(ledger: Ledger, state: DropState) -> None:
+    """Its scenes are in gold, and the next build of its drive takes built drops and no rejected ones."""
+    (a,) = register(ledger, a_drop("a"))
+    first = ledger.claim(LIMITS, 10)
+    assert first is not None
+    ledger.settle(first.batch_id, 1, [Settlement(a, state, outcome={"decoded_uri": "s3://lake/x"})], 20)
+    rebuild = ledger.claim_drops([a], LIMITS, 30, rebuild=True)
+    assert rebuild is not None
+    for now_ns in (1000, 2000, 3000):
+        ledger.claim(LIMITS, now_ns)
+    drop = ledger.get(a)
+    assert drop is not None
+    assert drop.state is state
+    assert drop.reason is not None
+    assert drop.reason.startswith(f"poison: 2 attempt(s) of batch {rebuild.batch_id}")
+    assert drop.outcome == {"decoded_uri": "s3://lake/x"}
+
+
 def test_a_person_may_claim_named_drops_and_rebuild_ended_ones(ledger: Ledger) -> None:
     a, b = register(ledger, a_drop("a"), a_drop("b", drive="d2", at_ns=2))
     named = ledger.claim_drops([b, "unknown"], LIMITS, 10, rebuild=False)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from scenelake.adapters.objects import LocalObjects
+from scenelake.adapters.objects import LocalObjects, ObjectInfo
 from scenelake.adapters.recording_writer import RecordingWriter
 from scenelake.adapters.spark import effective_conf, spark_conf, spark_session
 from scenelake.contracts import ids
 from scenelake.contracts.drops import Drop
-from scenelake.contracts.errors import ConfigurationError
+from scenelake.contracts.errors import ConfigurationError, TransientError
 from scenelake.contracts.paths import LakePaths
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.job import decode_drops, decode_params
@@ -94,6 +94,32 @@ def test_a_failure_that_is_not_the_datas_is_retried(session: SparkSession, tmp_p
         return value
 
     assert session.sparkContext.parallelize([1], 1).map(flaky).collect() == [1]
+
+
+class OutOfReach(LocalObjects):
+    """Storage that a worker cannot reach."""
+
+    def head(self, uri: str, *, version_id: str | None = None) -> ObjectInfo:
+        raise self.error(f"{uri}: out of reach")
+
+    error: type[Exception] = TransientError
+
+
+class Broken(OutOfReach):
+    error = RuntimeError
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(("storage", "expected"), [(OutOfReach, TransientError), (Broken, Exception)])
+def test_an_outage_stays_one_on_its_way_through_spark(
+    session: SparkSession, tmp_path: Path, storage: type[LocalObjects], expected: type[Exception]
+) -> None:
+    """A bug ends the batch's attempt; an outage is worth another try of the stage."""
+    drop = _drop(LocalObjects(tmp_path), "good.mcap", b"data")
+    task = DecodeTask(partial(storage, tmp_path), LakePaths("s3://lake"), DecodeConfig(), "recipe")
+    with pytest.raises(expected, match="good.mcap: out of reach") as caught:
+        decode_drops(session, [drop], task)
+    assert isinstance(caught.value, TransientError) == (expected is TransientError)
 
 
 @pytest.mark.spark

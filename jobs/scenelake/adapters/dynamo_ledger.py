@@ -21,10 +21,10 @@ from scenelake.ledger.selection import select
 from scenelake.ledger.transitions import (
     LAPSED,
     Transition,
+    after_last_attempt,
     check_settlements,
     is_claimable,
     new_batch_id,
-    poison_reason,
     registered,
 )
 from scenelake.runtime.settings import Settings
@@ -156,17 +156,18 @@ class DynamoLedger:
         )
 
     def _reclaim(self, batch_id: str, limits: ClaimLimits, now_ns: int) -> Batch | None:
-        """Takes over a lapsed batch, or rejects its drops as poison. None when nothing is left to work on."""
+        """Takes over a lapsed batch, or gives it up (``after_last_attempt``). None when nothing is left to work on."""
         item = self._table.get(batch_pk(batch_id))
         if item is None or item["state"] != BatchState.OPEN or item["lease_until_ns"] > now_ns:
             return None
         held = [d for d in self._drops(item["drop_ids"]) if _is_held(d, batch_id, item["attempt"])]
-        # Poison raises the attempt too: it fences off whoever still works on the last one.
+        # Giving up raises the attempt too: it fences off whoever still works on the last one.
         sets: Item = {"attempt": item["attempt"] + 1}
-        is_poison = item["attempt"] >= limits.max_attempts
-        if is_poison:
+        is_given_up = item["attempt"] >= limits.max_attempts
+        if is_given_up:
             sets |= _CLOSING
-            moves = [self._moving(drop, self._poisoned(drop, item, now_ns)) for drop in held] + self._freeing(item)
+            ends = after_last_attempt(held, batch_id, item["attempt"], self.history, now_ns)
+            moves = [self._moving(drop, ends[drop.drop_id]) for drop in held] + self._freeing(item)
         else:
             sets |= {"lease_until_ns": now_ns + limits.lease_ns, "lease_ns": limits.lease_ns}
             claimed = Transition(now_ns, DropState.CLAIMED, batch_id, sets["attempt"], LAPSED)
@@ -176,11 +177,7 @@ class DynamoLedger:
             self._table.transact([self._table.updating(item["pk"], sets, where=seen), *moves])
         except ConditionFailedError:
             return None
-        return None if is_poison else batch_of({**item, **sets})
-
-    def _poisoned(self, drop: Drop, batch: Item, now_ns: int) -> Transition:
-        reason = poison_reason(batch["batch_id"], batch["attempt"], self.history(drop.drop_id))
-        return Transition(now_ns, DropState.REJECTED, batch["batch_id"], batch["attempt"], reason)
+        return None if is_given_up else batch_of({**item, **sets})
 
     def _settling(self, batch: Item, settlements: Sequence[Settlement], now_ns: int) -> list[Item]:
         batch_id, attempt = batch["batch_id"], batch["attempt"]

@@ -11,10 +11,10 @@ from scenelake.ledger.selection import select
 from scenelake.ledger.transitions import (
     LAPSED,
     Transition,
+    after_last_attempt,
     check_settlements,
     is_claimable,
     new_batch_id,
-    poison_reason,
     registered,
 )
 
@@ -136,9 +136,9 @@ class MemoryLedger:
         held = self._held(old)
         batch = self._keep(replace(old, attempt=old.attempt + 1))
         if old.attempt >= limits.max_attempts:
-            for drop in held:
-                reason = poison_reason(old.batch_id, old.attempt, self.history(drop.drop_id))
-                self._move(drop.drop_id, Transition(now_ns, DropState.REJECTED, old.batch_id, old.attempt, reason))
+            ends = after_last_attempt(held, old.batch_id, old.attempt, self.history, now_ns)
+            for drop_id, end in ends.items():
+                self._move(drop_id, end)
             self._close(batch)
             return None
         for drop in held:

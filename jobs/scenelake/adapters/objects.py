@@ -4,19 +4,26 @@ import io
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from botocore.exceptions import ClientError
+from boto3.exceptions import S3UploadFailedError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from scenelake.adapters.aws import aws_client as aws_client
 from scenelake.contracts.errors import TransientError
 from scenelake.contracts.paths import split_uri
 from scenelake.runtime.settings import Settings
+
+_BUSY = frozenset({"SlowDown", "503", "InternalError", "RequestTimeout", "ServiceUnavailable"})
+_CONFLICT_TRIES = 5
+_CONFLICT_WAIT_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,10 @@ class ObjectInfo:
 
 
 class Objects(Protocol):
-    """Reads and writes whole objects and ranges by ``s3://`` URI. Missing objects raise FileNotFoundError."""
+    """Reads and writes whole objects and ranges by ``s3://`` URI.
+
+    Missing objects raise FileNotFoundError; storage that is busy or out of reach raises TransientError.
+    """
 
     def read(self, uri: str, *, version_id: str | None = None) -> bytes: ...
 
@@ -57,28 +67,25 @@ class S3Objects:
 
     def _call(self, operation: str, uri: str, **kwargs: Any) -> Any:
         bucket, key = split_uri(uri)
-        try:
+        with _translated(uri, operation):
             return getattr(self._client, operation)(Bucket=bucket, Key=key, **kwargs)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in ("NoSuchKey", "404", "NoSuchVersion"):
-                raise FileNotFoundError(uri) from error
-            if code in ("SlowDown", "503", "InternalError", "RequestTimeout"):
-                raise TransientError(f"{uri}: {operation} answered {code}") from error
-            raise
+
+    def _body(self, uri: str, **kwargs: Any) -> bytes:
+        answer = self._call("get_object", uri, **kwargs)
+        # The connection can break after the answer's head, while its body comes in.
+        with _translated(uri, "get_object"):
+            data: bytes = answer["Body"].read()
+        return data
 
     def read(self, uri: str, *, version_id: str | None = None) -> bytes:
         extra = {"VersionId": version_id} if version_id else {}
-        data: bytes = self._call("get_object", uri, **extra)["Body"].read()
-        return data
+        return self._body(uri, **extra)
 
     def read_range(self, uri: str, offset: int, length: int, *, version_id: str | None = None) -> bytes:
         if length <= 0:
             return b""
         extra = {"VersionId": version_id} if version_id else {}
-        answer = self._call("get_object", uri, Range=f"bytes={offset}-{offset + length - 1}", **extra)
-        data: bytes = answer["Body"].read()
-        return data
+        return self._body(uri, Range=f"bytes={offset}-{offset + length - 1}", **extra)
 
     def head(self, uri: str, *, version_id: str | None = None) -> ObjectInfo:
         extra = {"VersionId": version_id} if version_id else {}
@@ -90,26 +97,53 @@ class S3Objects:
 
     def write_file(self, uri: str, path: Path) -> None:
         bucket, key = split_uri(uri)
-        self._client.upload_file(str(path), bucket, key)
+        with _translated(uri, "upload_file"):
+            self._client.upload_file(str(path), bucket, key)
 
     def write_if_absent(self, uri: str, data: bytes) -> bool:
-        try:
-            self._call("put_object", uri, Body=data, IfNoneMatch="*")
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict"):
-                return False
-            raise
-        return True
+        for _ in range(_CONFLICT_TRIES):
+            try:
+                self._call("put_object", uri, Body=data, IfNoneMatch="*")
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "PreconditionFailed":
+                    return False
+                if code != "ConditionalRequestConflict":
+                    raise
+                # Another write of this key is under way and may yet fail: nobody has won so far.
+                time.sleep(_CONFLICT_WAIT_SECONDS)
+            else:
+                return True
+        raise TransientError(f"{uri}: other writers were in the way {_CONFLICT_TRIES} times")
 
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
         bucket, prefix = split_uri(prefix_uri)
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        for page in pages:
+        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
+        while True:
+            with _translated(prefix_uri, "list_objects_v2"):
+                page = next(pages, None)
+            if page is None:
+                return
             for entry in page.get("Contents", ()):
                 yield ObjectInfo(f"s3://{bucket}/{entry['Key']}", entry["Size"], entry["ETag"].strip('"'))
 
     def delete(self, uri: str) -> None:
         self._call("delete_object", uri)
+
+
+@contextmanager
+def _translated(uri: str, operation: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in ("NoSuchKey", "404", "NoSuchVersion"):
+            raise FileNotFoundError(uri) from error
+        if code in _BUSY:
+            raise TransientError(f"{uri}: {operation} answered {code}") from error
+        raise
+    except (BotoCoreError, S3UploadFailedError) as error:
+        raise TransientError(f"{uri}: {operation}: {error}") from error
 
 
 class LocalObjects:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from scenelake.cli.follow import Follower
+from scenelake.cli.plain import plain
 from scenelake.cli.recordings import simulate_recording
 from scenelake.cli.stack_commands import Workspace
 from scenelake.cli.summary import count_scenes, judge, print_summary
@@ -39,9 +40,11 @@ def print_login(console: Console, info: StackInfo) -> None:
 
 def run_demo(console: Console, paths: Sequence[Path], *, timeout_seconds: float, seed: int) -> int:
     """Runs the main job and returns its exit code."""
+    # A wrong path is told before anything is started.
+    given = find_recordings(paths)
     info = start_stack(console)
-    recordings = find_recordings(paths) if paths else [_default_drive(console, seed)]
-    target = Target(vehicle="simulated" if not paths else "vehicle")
+    recordings = given or [_default_drive(console, seed)]
+    target = Target(vehicle="vehicle" if given else "simulated")
     workspace = Workspace.open()
     uploads = upload_all(console, workspace, [(path, target.key(path)) for path in recordings])
     code = follow_and_sum_up(console, workspace, uploads, timeout_seconds)
@@ -54,23 +57,21 @@ def _default_drive(console: Console, seed: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"simulated-{seed}.mcap"
     if not path.exists():
-        simulate_recording(
-            console, path, robot=False, seconds=None, seed=seed, faults=[], passes=1, encoding="ros2", list_faults=False
-        )
+        simulate_recording(console, path, robot=False, seconds=None, seed=seed, faults=[], passes=1, encoding="ros2")
     return path
 
 
 def upload_all(console: Console, workspace: Workspace, files: Sequence[tuple[Path, str]]) -> list[Upload]:
     """Puts files under their landing keys, with a progress bar for the bytes."""
     uploads = []
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         for path, key in files:
-            task = progress.add_task(f"put {path.name}", total=path.stat().st_size)
+            task = progress.add_task(f"put {plain(path.name)}", total=path.stat().st_size)
             uploads.append(
                 upload(workspace.settings, path, key, progress=lambda n, task=task: progress.advance(task, n))  # type: ignore[misc]
             )
     for done in uploads:
-        console.print(f"dropped {done.uri}", highlight=False, soft_wrap=True)
+        console.print(f"dropped {plain(done.uri)}", highlight=False, soft_wrap=True)
     return uploads
 
 
@@ -88,5 +89,5 @@ def follow_and_sum_up(console: Console, workspace: Workspace, uploads: Sequence[
     scenes = count_scenes(connection, [d.drive_id for d in drops if d is not None])[0]
     verdict = judge(drops, scenes)
     if not verdict.is_good:
-        console.print("[red]not as it should be:[/] " + "; ".join(verdict.reasons), highlight=False)
+        console.print("[red]not as it should be:[/] " + plain("; ".join(verdict.reasons)), highlight=False)
     return 0 if verdict.is_good else 1

@@ -114,7 +114,7 @@ def progress_line(seen: Followed, drop_ids: Sequence[str]) -> str:
     for run_id, tasks in sorted(seen.tasks.items()):
         done = sum(t.state == "success" for t in tasks)
         busy = [f"{t.task_id} {t.state}" for t in tasks if t.state not in (None, "success", "skipped")]
-        runs.append(f"{run_id[:12]}… {done} stages done" + (f", {', '.join(busy)}" if busy else ""))
+        runs.append(f"{run_id}: {done} tasks done" + (f", {', '.join(busy)}" if busy else ""))
     return " | ".join([states, *runs])
 
 
@@ -127,7 +127,7 @@ def progress_table(seen: Followed, drop_ids: Sequence[str]) -> Table:
         table.add_column(str(stage), justify="center")
     for run_id, tasks in sorted(seen.tasks.items()):
         by_id = {t.task_id: t for t in tasks}
-        table.add_row(run_id[:18], *(_cell(by_id.get(str(stage))) for stage in Stage))
+        table.add_row(run_id, *(_cell(by_id.get(str(stage))) for stage in Stage))
     return table
 
 

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scenelake.contracts.errors import ScenelakeError
+from scenelake.cli.plain import plain
+from scenelake.contracts.errors import ExitCode, ScenelakeError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,18 +65,26 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 
 
 def run() -> None:
-    """Console script: turns Scenelake's own errors into one line and an exit code."""
+    """Console script: turns Scenelake's own errors, and those of files, into one line and an exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         app()
     except ScenelakeError as error:
-        make_console(stderr=True).print(f"[red]scenelake:[/] {error}", highlight=False, soft_wrap=True)
+        make_console(stderr=True).print(f"[red]scenelake:[/] {plain(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(int(error.exit_code))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        text = f"{error.filename}: {error.strerror}"
+        make_console(stderr=True).print(f"[red]scenelake:[/] {plain(text)}", highlight=False, soft_wrap=True)
+        sys.exit(int(ExitCode.BAD_INPUT))
 
 
 @app.command()
 def up() -> None:
-    """Start the laptop stack and leave it running. Does nothing when it runs already.
+    """Start the laptop stack and leave it running.
+
+    Does nothing when it runs already.
 
     Ports are settings: SCENELAKE_AIRFLOW_PORT and SCENELAKE_AWS_PORT.
     """
@@ -86,11 +95,16 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop the laptop stack. Its AWS stand-in keeps objects in memory only: what it holds is gone."""
+    """Stop the laptop stack.
+
+    Its AWS stand-in keeps objects in memory only: what it holds is gone.
+    """
     from scenelake.runtime.settings import home_folder
     from scenelake.stack.up import stop
 
-    stop(home_folder())
+    home = home_folder()
+    text = "the stack is stopped" if stop(home) else f"no stack was running under {home}"
+    make_console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -101,7 +115,9 @@ def demo(
     timeout_seconds: Annotated[float, typer.Option("--timeout", help="Give up after this many seconds.")] = 900,
     seed: Annotated[int, typer.Option(help="Seed of the simulated drive.")] = 7,
 ) -> None:
-    """Run the main job end to end: stack up, drops in, followed to gold, summed up.
+    """Run the main job end to end.
+
+    Starts the stack, drops recordings, follows them to gold and sums up.
 
     Exits 0 only if every drop reached a terminal state, none was rejected, and at least one scene is in gold.
     """
@@ -120,7 +136,10 @@ def drop(
     wait: Annotated[bool, typer.Option("--wait", help="Follow the drops to their end and sum up.")] = False,
     timeout_seconds: Annotated[float, typer.Option("--timeout", help="Longest wait in seconds.")] = 900,
 ) -> None:
-    """Upload recordings to the landing bucket as <fleet>/<vehicle>/<drive>/<file>."""
+    """Upload recordings to the landing bucket.
+
+    Their keys are <fleet>/<vehicle>/<drive>/<file>.
+    """
     from scenelake.cli.demo import follow_and_sum_up, upload_all
     from scenelake.cli.stack_commands import Workspace
     from scenelake.cli.upload import Target, find_recordings
@@ -141,7 +160,10 @@ def status(
     state: Annotated[str | None, typer.Option(help="Only drops in this state.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Drops by state, and each drop with its reason; or one drop's whole history."""
+    """List the drops, or one drop's history.
+
+    Drops come with their state and its reason; the history has every transition and the figures of the build.
+    """
     from scenelake.cli.stack_commands import Workspace
     from scenelake.cli.status import print_drop, print_drops
 
@@ -160,11 +182,23 @@ def show(
     sql: Annotated[str | None, typer.Option(help="Run a query over the release's tables instead.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What a release holds, as tables; one sample as a picture; or any query over it."""
+    """Show a release, a sample, or a query.
+
+    A release as tables of its scenes and sensors, one sample as a picture, or any SQL over the release's tables.
+    """
     from scenelake.cli.show import show_release
     from scenelake.cli.stack_commands import Workspace
 
     show_release(make_console(), Workspace.open(), release_id, sample=sample, picture=picture, sql=sql, as_json=as_json)
+
+
+def _list_faults(wanted: bool) -> None:
+    """Acts before the arguments are read, so that none is asked for."""
+    if wanted:
+        from scenelake.simulate.faults import fault_help
+
+        typer.echo(fault_help())
+        raise typer.Exit
 
 
 @app.command()
@@ -180,15 +214,20 @@ def simulate(
     ] = None,
     passes: Annotated[int, typer.Option(help="Drive the same road this many times: near-duplicates.")] = 1,
     encoding: Annotated[Encoding, typer.Option(help="ROS 2 CDR or Foxglove protobuf.")] = Encoding.ROS2,
-    list_faults: Annotated[bool, typer.Option("--list-faults", help="List the faults and stop.")] = False,
+    list_faults: Annotated[
+        bool, typer.Option("--list-faults", is_eager=True, callback=_list_faults, help="List the faults and stop.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a simulated recording whose every clock, pose and fault is known."""
+    """Write a simulated recording.
+
+    Its every clock, pose and fault is known and written beside it.
+    """
     from scenelake.cli.recordings import simulate_recording
 
     simulate_recording(
         make_console(quiet=quiet), out, robot=kind is Embodiment.ROBOT, seconds=seconds, seed=seed, faults=fault or [],
-        passes=passes, encoding=str(encoding), list_faults=list_faults,
+        passes=passes, encoding=str(encoding),
     )  # fmt: skip
 
 
@@ -199,7 +238,10 @@ def convert(
     out: Annotated[Path, typer.Argument(help="MCAP file to write.")],
     quiet: Quiet = False,
 ) -> None:
-    """Turn a public dataset's recording into an MCAP drop: clocks, gaps and duplicate stamps as recorded."""
+    """Turn a public dataset into an MCAP file.
+
+    Clocks, gaps and duplicate stamps stay as recorded.
+    """
     from scenelake.cli.recordings import convert_recording
 
     convert_recording(make_console(quiet=quiet), str(dataset), source, out)
@@ -207,12 +249,16 @@ def convert(
 
 @app.command()
 def settings(as_json: AsJson = False) -> None:
-    """The settings in force and where the stack is."""
+    """Print the settings in force.
+
+    Each is set by SCENELAKE_<NAME>; where a stack runs, its own description answers for what is not set.
+    """
     from dataclasses import asdict
 
-    from scenelake.runtime.settings import load_settings
+    from scenelake.runtime.settings import load_settings, load_stack_config
 
-    values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(load_settings()).items()}
+    merged = asdict(load_stack_config()) | asdict(load_settings())
+    values = {k: str(v) if isinstance(v, Path) else v for k, v in merged.items()}
     if as_json:
         typer.echo(json.dumps(values, indent=1))
         return

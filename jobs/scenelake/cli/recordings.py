@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
+from scenelake.cli.plain import plain
 from scenelake.cli.summary import human_bytes
 from scenelake.contracts.errors import ConfigurationError
 
@@ -15,7 +16,7 @@ _Config = TypeVar("_Config", bound=BaseModel)
 
 
 def _with_progress(console: Console, text: str, work: Callable[[Callable[[float], None]], object]) -> None:
-    with Progress(console=console, transient=True) as bar:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(text, total=1.0)
         work(lambda done: bar.update(task, completed=done))
 
@@ -39,7 +40,6 @@ def simulate_recording(
     faults: Sequence[str],
     passes: int,
     encoding: str,
-    list_faults: bool,
 ) -> None:
     """Writes a simulated drive or robot session, or several passes over one road into the folder ``out``.
 
@@ -47,11 +47,8 @@ def simulate_recording(
         ConfigurationError: for a fault or length that makes no sense.
     """
     from scenelake.simulate.drive import simulate_drive, simulate_passes
-    from scenelake.simulate.faults import fault_help, parse_fault
+    from scenelake.simulate.faults import parse_fault
 
-    if list_faults:
-        console.print(fault_help(), markup=False, highlight=False)
-        return
     parsed = tuple(parse_fault(f) for f in faults)
     if robot:
         if passes > 1 or encoding != "ros2":
@@ -112,7 +109,7 @@ def convert_recording(console: Console, dataset: str, source: Path, out: Path) -
         table.add_column(name, justify="left" if name in ("topic", "type") else "right", overflow="fold")
     for topic in report.topics:
         times = (f"{t // 1_000_000_000}.{t % 1_000_000_000:09d}" for t in (topic.start_ns, topic.end_ns))
-        table.add_row(topic.topic, topic.type_name, str(topic.nbr_messages), *times)
+        table.add_row(plain(topic.topic), plain(topic.type_name), str(topic.nbr_messages), *times)
     console.print(table)
     for remark in report.remarks:
         console.print(f"• {remark}", markup=False, highlight=False)

@@ -1,5 +1,6 @@
 """What a release holds."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from scenelake.cli.summary import rows_table
 from scenelake.contracts.errors import BadInputError
 
 SCENES = """
-SELECT s.scene_id, d.robot_id AS vehicle, d.drive_name AS drive,
-       make_timestamp(s.start_ns // 1000)::VARCHAR AS start_utc,
-       (s.exclusive_end_ns - s.start_ns) / 1e9 AS seconds, s.nbr_samples AS samples, s.kind, r.verdict, s.task
+SELECT left(s.scene_id, 8) AS scene, d.drive_name AS drive,
+       strftime(make_timestamp(s.start_ns // 1000), '%Y-%m-%d %H:%M:%S') AS start,
+       (s.exclusive_end_ns - s.start_ns) / 1e9 AS seconds, s.nbr_samples AS samples, r.verdict, s.task
 FROM scene s JOIN drive d USING (drive_id) JOIN release_scene r USING (scene_id) ORDER BY s.start_ns, s.scene_id
 """
 
@@ -80,9 +81,13 @@ def _print_rows(
     names = [column[0] for column in cursor.description or []]
     rows = cursor.fetchall()
     if as_json:
-        console.print_json(json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=str))
+        console.print_json(json.dumps([dict(zip(names, row, strict=True)) for row in rows], default=_json))
     else:
         console.print(rows_table(title, names, rows))
+
+
+def _json(value: object) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _middle_sample(connection: duckdb.DuckDBPyConnection) -> str:

@@ -9,10 +9,12 @@ from scenelake.adapters.airflow_api import AirflowApi
 from scenelake.adapters.duckdb_reader import attach_release, connect
 from scenelake.adapters.dynamo_ledger import DynamoLedger
 from scenelake.adapters.objects import Objects, s3_objects
+from scenelake.contracts.errors import ConfigurationError
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.releases import Release
-from scenelake.runtime.settings import Settings, load_settings
+from scenelake.runtime.settings import HOME_VARIABLE, Settings, load_settings
 from scenelake.serialise.releases import latest_release, load_release
+from scenelake.stack.state import read_state
 from scenelake.stack.up import status
 
 
@@ -24,7 +26,23 @@ class Workspace:
 
     @classmethod
     def open(cls) -> "Workspace":
-        return cls(load_settings())
+        """The workspace that the environment and the stack's description name.
+
+        Raises:
+            ConfigurationError: no stack runs under the home folder, and nothing names a landing zone elsewhere.
+        """
+        settings = load_settings()
+        state = read_state(settings.home)
+        if state is None and (settings.endpoint_url or settings.doorbell_queue_url):
+            return cls(settings)
+        if state is None or not state.is_running:
+            raise ConfigurationError(
+                f"no stack runs under {settings.home}: start one with `scenelake up`, "
+                f"or set {HOME_VARIABLE} to the home folder of one that runs"
+            )
+        if state.phase != "ready":
+            raise ConfigurationError(f"the stack under {settings.home} is {state.phase}: wait for `scenelake up`")
+        return cls(settings)
 
     @cached_property
     def objects(self) -> Objects:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
+from scenelake.cli.plain import plain
 from scenelake.cli.summary import human_bytes
 from scenelake.contracts.drops import Drop, DropState
 from scenelake.contracts.errors import BadInputError
@@ -32,7 +33,12 @@ def print_drops(console: Console, ledger: Ledger, state: str | None, *, as_json:
         table.add_column(name, overflow="fold")
     for d in drops:
         table.add_row(
-            d.drop_id[:12], _time(d.received_at_ns), str(d.state), d.uri, human_bytes(d.size_bytes), d.reason or ""
+            d.drop_id[:12],
+            _time(d.received_at_ns),
+            str(d.state),
+            plain(d.uri),
+            human_bytes(d.size_bytes),
+            plain(d.reason or ""),
         )
     console.print(table)
 
@@ -47,8 +53,11 @@ def find_drop(ledger: Ledger, text: str) -> Drop:
     if exact is not None:
         return exact
     found = [d for d in ledger.drops() if d.drop_id.startswith(text) or d.uri.endswith(text)]
-    if len(found) != 1:
-        raise BadInputError(f"{text}: {len(found)} drops fit; give more of the id or URI", reason="not_found")
+    if not found:
+        raise BadInputError(f"{text}: no drop has this id or URI; `scenelake status` lists them", reason="not_found")
+    if len(found) > 1:
+        ids = ", ".join(d.drop_id[:12] for d in sorted(found, key=lambda d: d.received_at_ns))
+        raise BadInputError(f"{text}: {len(found)} drops fit, oldest first; name one by its id: {ids}", reason="many")
     return found[0]
 
 
@@ -60,7 +69,8 @@ def print_drop(console: Console, ledger: Ledger, text: str, *, as_json: bool) ->
         console.print_json(json.dumps({"drop": asdict(drop), "history": history}, default=str))
         return
     console.print(
-        f"[bold]{drop.uri}[/] version {drop.version_id}\ndrop {drop.drop_id}\n{drop.state} {drop.reason or ''}"
+        f"[bold]{plain(drop.uri)}[/] version {drop.version_id}\n"
+        f"drop {drop.drop_id}\n{drop.state} {plain(drop.reason or '')}"
     )
     table = Table(title="history", title_justify="left")
     for name in ("at", "state", "batch", "attempt", "reason"):
@@ -68,7 +78,7 @@ def print_drop(console: Console, ledger: Ledger, text: str, *, as_json: bool) ->
     for step in history:
         table.add_row(
             _time(int(str(step["at_ns"]))),
-            *(str(step.get(name) or "") for name in ("state", "batch_id", "attempt", "reason")),
+            *(plain(str(step.get(name) or "")) for name in ("state", "batch_id", "attempt", "reason")),
         )
     console.print(table)
     if drop.outcome:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scenelake.cli.follow import Followed, parse_time
+from scenelake.cli.plain import plain
 from scenelake.cli.upload import Upload
 from scenelake.contracts import ids
 from scenelake.contracts.drops import Drop, DropState
@@ -18,38 +19,44 @@ from scenelake.contracts.releases import Release
 from scenelake.contracts.stages import Stage
 
 MESSAGES_BY_SENSOR = """
-SELECT channel, any_value(modality) AS modality, sum(nbr_messages) AS messages, sum(payload_bytes) AS bytes,
+SELECT coalesce(drive_name, a.drive_id) AS drive, channel, any_value(modality) AS modality,
+       sum(nbr_messages) AS messages, sum(payload_bytes) AS bytes,
        sum(nbr_accepted) AS gold, sum(nbr_quarantined) AS quarantined, sum(nbr_rejected) AS rejected,
        sum(nbr_duplicate) AS duplicate, sum(nbr_unassigned) AS unassigned, sum(nbr_undecodable) AS undecodable
-FROM message_account WHERE drop_id IN (SELECT unnest(?)) GROUP BY channel ORDER BY channel
+FROM message_account a LEFT JOIN drive v ON v.drive_id = a.drive_id
+WHERE drop_id IN (SELECT unnest(?)) GROUP BY ALL ORDER BY drive, channel
 """
 
 SYNC_BY_SENSOR = """
 WITH native AS (
-  SELECT channel, sum(nbr)::BIGINT AS sweeps, sum(measured * nbr) / sum(nbr) / 1e6 AS median_ms,
-         max(p99) / 1e6 AS p99_ms, max(largest) / 1e6 AS max_ms
-  FROM (SELECT channel, measured, (evidence->>'nbr_reference')::DOUBLE AS nbr,
+  SELECT drive_id, channel, sum(measured * nbr) / sum(nbr) AS middle, max(p99) AS p99, max(largest) AS largest
+  FROM (SELECT drive_id, channel, measured, (evidence->>'nbr_reference')::DOUBLE AS nbr,
                (evidence->>'p99_abs_delta_ns')::DOUBLE AS p99, (evidence->>'max_abs_delta_ns')::DOUBLE AS largest
         FROM qc_result WHERE check_name = 'sync_error' AND measured IS NOT NULL AND drive_id IN (SELECT unnest($1)))
-  WHERE nbr > 0 GROUP BY channel)
-SELECT s.channel, any_value(s.modality) AS modality, any_value(s.method) AS method, count(*) AS keyframes,
-       count(*) FILTER (s.is_match) AS matched, any_value(median_ms) AS median_ms, any_value(p99_ms) AS p99_ms,
-       any_value(max_ms) AS max_ms
-FROM sync_index s LEFT JOIN native USING (channel)
-WHERE s.drive_id IN (SELECT unnest($1)) GROUP BY s.channel ORDER BY s.channel
+  WHERE nbr > 0 GROUP BY drive_id, channel)
+SELECT drive_name AS drive, s.channel, count(*) FILTER (is_match) || ' of ' || count(*) AS matched,
+       if(any_value(middle) IS NULL, 'keyframes', 'sweeps') AS "over",
+       coalesce(any_value(middle), median(abs(delta_ns))) / 1e6 AS median,
+       coalesce(any_value(p99), quantile_cont(abs(delta_ns), 0.99)) / 1e6 AS p99,
+       coalesce(any_value(largest), max(abs(delta_ns))) / 1e6 AS max
+FROM sync_index s JOIN drive v ON v.drive_id = s.drive_id
+LEFT JOIN native n ON (n.drive_id, n.channel) = (s.drive_id, s.channel)
+WHERE s.drive_id IN (SELECT unnest($1)) GROUP BY drive_name, s.channel ORDER BY drive_name, s.channel
 """
-"""Errors are of the nearest message to every reference sweep while both sensors run (scenes weighted by sweeps);
-matches are at keyframes, within tolerance."""
+"""Errors are of the nearest message to every reference sweep while both sensors run (scenes weighted by sweeps), and
+where quality did not measure that, to every keyframe; matches are at keyframes, within tolerance."""
 
 VERDICTS = """
 SELECT verdict, check_name, count(*) AS results, any_value(channel) AS "for example", any_value(reason) AS reason
 FROM qc_result WHERE drive_id IN (SELECT unnest(?)) AND verdict <> 'pass' GROUP BY check_name, verdict
 UNION ALL
 SELECT 'pass', count(DISTINCT check_name) || ' checks', count(*), NULL, NULL
-FROM qc_result WHERE drive_id IN (SELECT unnest(?)) AND verdict = 'pass'
+FROM qc_result WHERE drive_id IN (SELECT unnest(?)) AND verdict = 'pass' HAVING count(*) > 0
 """
 
-_TEXT_COLUMNS = ("channel", "for example", "modality", "method", "check_name", "verdict", "reason")
+_TEXT_COLUMNS = ("drive", "over", "channel", "for example", "modality", "method", "check_name", "verdict", "reason")
+
+_FATES = ("quarantined", "rejected", "duplicate", "unassigned", "undecodable")
 
 SCENES = """
 SELECT count(*), coalesce(sum(nbr_samples), 0), coalesce(sum(exclusive_end_ns - start_ns), 0) / 1e9
@@ -102,11 +109,13 @@ def print_summary(
         console.print(f"\n[bold]Gold[/]: {scenes} scenes, {samples} samples (keyframes), {seconds:.1f} s of driving")
         drop_ids = [d.drop_id for d in drops]
         _print_query(console, "Messages by sensor", connection, MESSAGES_BY_SENSOR, [drop_ids])
-        _print_query(console, "Synchronisation error by sensor", connection, SYNC_BY_SENSOR, [drive_ids])
+        _print_query(console, "Synchronisation error by sensor, ms", connection, SYNC_BY_SENSOR, [drive_ids])
         _print_query(console, "Quality verdicts", connection, VERDICTS, [drive_ids, drive_ids])
     _print_timing(console, uploads, seen, release)
-    if release is not None:
+    if release is not None and release.batch_id in {d.batch_id for d in drops}:
         _print_release(console, release)
+    elif release is not None:
+        console.print(f"\nNo release came of these drops; the newest is {release.release_id}.", highlight=False)
 
 
 def _print_drops(console: Console, uploads: Sequence[Upload], seen: Followed) -> None:
@@ -118,7 +127,7 @@ def _print_drops(console: Console, uploads: Sequence[Upload], seen: Followed) ->
     for upload in uploads:
         drop = seen.drops.get(upload.drop_id)
         state, reason = (str(drop.state), drop.reason or "") if drop else ("LANDED", "no event was received")
-        table.add_row(upload.uri, state, reason, human_bytes(upload.size_bytes))
+        table.add_row(plain(upload.uri), state, plain(reason), human_bytes(upload.size_bytes))
     console.print(table)
 
 
@@ -128,8 +137,14 @@ def _print_query(
     cursor = connection.execute(sql, parameters)
     names = [column[0] for column in cursor.description or []]
     rows = cursor.fetchall()
+    kept = [i for i, name in enumerate(names) if _tells_something(name, {row[i] for row in rows})]
     if rows:
-        console.print(rows_table(title, names, rows))
+        console.print(rows_table(title, [names[i] for i in kept], [[row[i] for i in kept] for row in rows]))
+
+
+def _tells_something(name: str, values: set[Any]) -> bool:
+    """Whether a column is worth its width: counts that are 0 throughout, and the only drive's name, are not."""
+    return len(values) > 1 if name == "drive" else name not in _FATES or any(values)
 
 
 def rows_table(title: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
@@ -137,7 +152,7 @@ def rows_table(title: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) 
     table = Table(title=title, title_justify="left")
     for name in names:
         is_text = name in _TEXT_COLUMNS
-        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+        table.add_column(plain(name), justify="left" if is_text else "right", overflow="fold")
     for row in rows:
         table.add_row(*(_text(name, value) for name, value in zip(names, row, strict=True)))
     return table
@@ -148,7 +163,9 @@ def _text(name: str, value: Any) -> str:
         return ""
     if name == "bytes":
         return human_bytes(int(value))
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    if isinstance(value, bytes):
+        return f"({human_bytes(len(value))})"
+    return f"{value:.2f}" if isinstance(value, float) else plain(str(value))
 
 
 def put_to_gold_seconds(upload: Upload, seen: Followed) -> float | None:
@@ -172,7 +189,8 @@ def _print_timing(console: Console, uploads: Sequence[Upload], seen: Followed, r
     if not spans:
         return
     console.print(
-        f"\n[bold]PUT → gold[/]: p50 {median(spans):.1f} s, longest {max(spans):.1f} s, of {len(spans)} drop(s)"
+        f"\n[bold]PUT → gold[/]: p50 {median(spans):.1f} s, longest {max(spans):.1f} s, of {len(spans)} drop(s), "
+        "to the end of serialise, when the release can be read"
     )
     table = Table(title="Where the time goes (first drop of each run)", title_justify="left")
     for name in ("step", "starts after the put", "takes"):

@@ -99,7 +99,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "delta_ns": (I64, "Matched time minus keyframe time; of the nearest row even where it is out of tolerance."),
     "method": (STR, "nearest, linear, slerp or hold."),
     "tolerance_ns": (I64, "Largest |delta_ns| (or bracketing gap for linear and slerp) that counts as a match."),
-    "is_match": (BOOL, "A row was found within tolerance; when false sample_data_id is null."),
+    "is_match": (BOOL, "A row was found within tolerance and is in gold; when false sample_data_id is null."),
     "value": (_list(F64), "Interpolated value at the keyframe (imu: acceleration, angular rate; pose: POSE order)."),
     "policy_version": (STR, "Version of the rules that produced the row."),
     # geometry

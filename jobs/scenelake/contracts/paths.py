@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scenelake.contracts.errors import BadInputError
 
-_KEY_PART = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._=+|-]*$")
+_KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+|-]*")
 LAYOUT = "<fleet>/<vehicle>/<drive>/<file>"
 
 
@@ -30,8 +30,9 @@ def parse_drop_key(key: str) -> DropKey:
         raise BadInputError(f"{key!r}: expected {LAYOUT}, got {len(parts)} part(s)", reason="key_outside_layout")
     fleet, vehicle, drive = parts[:3]
     for name, part in (("fleet", fleet), ("vehicle", vehicle), ("drive", drive)):
-        if not _KEY_PART.match(part):
-            raise BadInputError(f"{key!r}: {name} {part!r} has characters outside A-Z a-z 0-9 . _ = + | -",
+        if not _KEY_PART.fullmatch(part):
+            raise BadInputError(f"{key!r}: {name} {part!r}: expected A-Z a-z 0-9 . _ = + | -, "
+                                "starting with a letter or digit",
                                 reason="key_outside_layout")  # fmt: skip
     return DropKey(fleet, vehicle, drive, "/".join(parts[3:]))
 

@@ -141,7 +141,7 @@ def _clock_remarks(recorded_ns: Any) -> list[str]:
         return []
     return [
         f"_timestamp_ms are times of conversion, not of driving: {len(recorded_ns)} rows within {span_ns} ns; "
-        "kept as recorded, use retime_hz for another clock"
+        "kept as recorded (from Python, convert(…, retime_hz=…) makes another clock)"
     ]
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-DECODE_VERSION = "1"
+DECODE_VERSION = "2"
 """Version of the rules of this stage; it is part of the recipe, so a change of meaning must raise it."""
 
 MIB = 1024 * 1024
@@ -16,7 +16,8 @@ class DecodeConfig(BaseModel):
             chunks of 1 to 16 MiB, so this leaves room and still keeps a hostile claim from filling memory.
         max_record_bytes: largest schema, channel, metadata or header record.
         slot_ns: length of a payload file's slot of log time, anchored at the epoch.
-        row_group_bytes: payload bytes that a file buffers before it writes a row group.
+        row_group_bytes: payload bytes (of small tables: message bytes) that a file buffers before it writes
+            a row group.
         buffer_bytes: payload bytes that all open files of one object buffer together.
         max_open_files: open payload files of one object; the least recently used one is closed.
         max_payload_files: payload files of one object; beyond it the log times are held to be garbage.

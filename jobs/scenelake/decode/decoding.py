@@ -52,7 +52,7 @@ class Decoding:
         self._object_sha256 = object_sha256
         self._config = config
         self._payloads = PayloadFiles(object_sha256, config, paths, sink, scratch)
-        self._tables = SmallTables(folder, config.index_rows, sink, scratch)
+        self._tables = SmallTables(folder, config.index_rows, config.row_group_bytes, sink, scratch)
         self._decoders: dict[int, ChannelDecoder] = {}
         self._tallies: dict[str, _Tally] = {}
         self._start_ns: int | None = None
@@ -169,7 +169,7 @@ class Decoding:
             place: tuple[str, int] | None = self._payloads.append(table, time.slot_time_ns, row | raw)
         else:
             table = PAYLOAD_TABLE[modality]
-            place = self._write_rows(table, time, row, decoded)
+            place = self._write_rows(table, time, row, decoded, len(message.data))
         payload_file, row_index = place or (None, None)
         index_row = row | {
             "modality": modality,
@@ -196,14 +196,16 @@ class Decoding:
         }
         self._tables.append(MESSAGE_INDEX.name, [index_row])
 
-    def _write_rows(self, table: str, time: RulingTime, row: Row, decoded: Decoded) -> tuple[str, int] | None:
+    def _write_rows(
+        self, table: str, time: RulingTime, row: Row, decoded: Decoded, message_bytes: int
+    ) -> tuple[str, int] | None:
         if table in SLOTTED_TABLES:
             return self._payloads.append(table, time.slot_time_ns, row | decoded.rows[0])
         if decoded.modality is Modality.ANNOTATION:
             for position, box in enumerate(decoded.rows):
                 box["annotation_id"] = f"{row['sample_data_id']}-{position}"
         name = CALIBRATION.name if decoded.modality is Modality.CALIBRATION else table
-        first = self._tables.append(name, [row | part for part in decoded.rows])
+        first = self._tables.append(name, [row | part for part in decoded.rows], message_bytes)
         return (self._tables.uri(name), first) if decoded.rows else None
 
     def _channel_counts(self, reader: McapReader) -> tuple[ChannelCount, ...]:

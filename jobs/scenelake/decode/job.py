@@ -9,12 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from scenelake.adapters.objects import s3_objects, write_json
 from scenelake.adapters.spark import effective_conf, spark_session
 from scenelake.contracts import ids
 from scenelake.contracts.drops import Drop
+from scenelake.contracts.errors import TransientError
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import (
     DatasetVersion,
@@ -38,10 +41,23 @@ def decode_params(config: DecodeConfig) -> JsonObject:
 
 
 def decode_drops(session: SparkSession, drops: Sequence[Drop], task: DecodeTask) -> list[DropOutcome]:
-    """Runs the task for every drop, the largest first, and returns the outcomes in the drops' order."""
+    """Runs the task for every drop, the largest first, and returns the outcomes in the drops' order.
+
+    Raises:
+        TransientError: when that is what a task ended with, every time that Spark tried it.
+    """
     largest_first = sorted(drops, key=lambda drop: drop.size_bytes, reverse=True)
     # The RDD interface starts about a second faster than a data frame: no query to plan, no code to generate.
-    outcomes = session.sparkContext.parallelize(largest_first, len(largest_first)).map(task).collect()
+    tasks = session.sparkContext.parallelize(largest_first, len(largest_first)).map(task)
+    try:
+        outcomes = tasks.collect()
+    except (Py4JError, PySparkException) as error:
+        # Spark hands on a worker's exception as text.
+        name = f"{TransientError.__module__}.{TransientError.__qualname__}: "
+        said = next((line for line in str(error).splitlines() if line.strip().startswith(name)), None)
+        if said is None:
+            raise
+        raise TransientError(said.strip().removeprefix(name)) from error
     by_id = {outcome.drop_id: outcome for outcome in outcomes}
     return [by_id[drop.drop_id] for drop in drops]
 

@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 from scenelake.contracts.modalities import TimestampBasis
 from scenelake.decode.values import INT64_MAX
+from scenelake.timebase.slots import SLOT_NS
+
+END_NS = INT64_MAX // SLOT_NS * SLOT_NS
+"""Times from here on (in the year 2262) cannot be used: the exclusive end of their slot does not fit int64."""
 
 
 @dataclass(frozen=True, slots=True)
 class RulingTime:
-    """Times of one message, each None where it is absent or does not fit int64.
+    """Times of one message, each None where it is absent, negative or not before ``END_NS``.
 
     Attributes:
         reason: a time that was there and could not be used; None when all is well.
@@ -47,4 +51,4 @@ def ruling_time(stamp_ns: int | None, publish_time_ns: int, log_time_ns: int) ->
 
 
 def _in_range(time_ns: int) -> int | None:
-    return time_ns if 0 <= time_ns <= INT64_MAX else None
+    return time_ns if 0 <= time_ns < END_NS else None

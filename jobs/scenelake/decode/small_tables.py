@@ -13,25 +13,32 @@ from scenelake.decode.sinks import Sink
 class SmallTables:
     """Collects rows by table name and uploads ``<folder>/<table>.parquet`` at the end."""
 
-    def __init__(self, folder_uri: str, max_rows: int, sink: Sink, scratch: Path) -> None:
+    def __init__(self, folder_uri: str, max_rows: int, max_bytes: int, sink: Sink, scratch: Path) -> None:
         self._folder_uri = folder_uri
         self._max_rows = max_rows
+        self._max_bytes = max_bytes
         self._sink = sink
         self._scratch = scratch
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._rows: dict[str, list[Row]] = {}
         self._counts: dict[str, int] = {}
+        self._buffered_bytes: dict[str, int] = {}
 
     def uri(self, table: str) -> str:
         return f"{self._folder_uri}/{table}.parquet"
 
-    def append(self, table: str, rows: list[Row]) -> int:
-        """Adds rows and returns the number that the first of them has in the file."""
+    def append(self, table: str, rows: list[Row], message_bytes: int = 0) -> int:
+        """Adds the rows of a message and returns the number that the first of them has in the file.
+
+        Args:
+            message_bytes: size of the message; a row of long lists fills memory long before ``max_rows`` do.
+        """
         first = self._counts.get(table, 0)
         buffered = self._rows.setdefault(table, [])
         buffered.extend(rows)
         self._counts[table] = first + len(rows)
-        if len(buffered) >= self._max_rows:
+        self._buffered_bytes[table] = self._buffered_bytes.get(table, 0) + message_bytes
+        if len(buffered) >= self._max_rows or self._buffered_bytes[table] >= self._max_bytes:
             self._flush(table)
         return first
 
@@ -58,6 +65,7 @@ class SmallTables:
         if table not in self._writers:
             self._writers[table] = pq.ParquetWriter(self._path(table), schema, version="2.6", compression="zstd")
         rows = self._rows.pop(table, [])
+        self._buffered_bytes.pop(table, None)
         if rows:
             self._writers[table].write_batch(rows_to_batch(rows, schema))
 

@@ -35,9 +35,10 @@ class Ledger(Protocol):
         ...
 
     def claim(self, limits: ClaimLimits, now_ns: int) -> Batch | None:
-        """Hands out the next batch: first one whose lease lapsed (same drops, attempt + 1; drops past
-        ``max_attempts`` become REJECTED as poison), else a new one from the oldest PENDING drops, grouped by
-        drive; a drive that another batch holds waits. None when there is nothing to do."""
+        """Hands out the next batch: first one whose lease lapsed (same drops, attempt + 1; past
+        ``max_attempts`` a batch of one drive becomes REJECTED as poison, and the drives of a larger one go back to
+        PENDING to be tried alone), else a new one from the oldest PENDING drops, grouped by drive; a drive that
+        another batch holds waits. None when there is nothing to do."""
         ...
 
     def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:

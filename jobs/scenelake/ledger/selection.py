@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable
 
-from scenelake.contracts.drops import Drop
+from scenelake.contracts.drops import Drop, DropState
 from scenelake.ledger.protocol import ClaimLimits
 
 MAX_TRANSACTION_ITEMS = 100
@@ -18,6 +18,9 @@ def select(
     contended: Collection[str] = frozenset(),
 ) -> list[Drop]:
     """Fills a batch from the oldest drops, a whole drive at a time where the limits allow.
+
+    A drive that came back from a batch which failed at every attempt gets a batch of its own, so that what
+    brings a batch down takes no other drive with it.
 
     Args:
         oldest_first: claimable drops, read only as far as needed.
@@ -37,7 +40,8 @@ def select(
         if drive in seen_drives:
             continue
         seen_drives.add(drive)
-        if drive in contended or is_held(drive):
+        is_alone = is_suspect(first)
+        if drive in contended or (is_alone and chosen) or is_held(drive):
             continue
         drives_taken = len({d.drive_id for d in chosen}) + 1
         for drop in drops_of_drive(drive):
@@ -47,9 +51,14 @@ def select(
                 return chosen
             chosen.append(drop)
             nbr_bytes += drop.size_bytes
-        if len(chosen) >= limits.max_drops:
+        if len(chosen) >= limits.max_drops or (is_alone and chosen):
             return chosen
     return chosen
+
+
+def is_suspect(drop: Drop) -> bool:
+    """PENDING, and a batch that was given up had it."""
+    return drop.state is DropState.PENDING and drop.batch_id is not None
 
 
 def _is_full(chosen: list[Drop], nbr_bytes: int, nbr_drives: int, limits: ClaimLimits) -> bool:

@@ -1,7 +1,7 @@
 """The rules of the ledger as values: history entries, identities of batches, and what poison looks like."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +12,8 @@ RENEWABLE = frozenset({DropState.BUILT, DropState.REJECTED, DropState.DUPLICATE}
 """Terminal states that a rebuild, asked for by a person, may claim again; FORGOTTEN stays forgotten."""
 
 LAPSED = "the lease of the attempt before lapsed or was handed back"
+
+SUSPECT = "the batch failed at every attempt; each of its drives is tried alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,38 @@ def is_claimable(drop: Drop, *, rebuild: bool) -> bool:
     if not drop.drive_id:
         return False
     return drop.state is DropState.PENDING or (rebuild and drop.state in RENEWABLE)
+
+
+def after_last_attempt(
+    drops: Sequence[Drop],
+    batch_id: str,
+    attempt: int,
+    histories: Callable[[str], Sequence[Mapping[str, object]]],
+    now_ns: int,
+) -> dict[str, Transition]:
+    """Where the drops of a batch go that failed at every attempt, by drop id.
+
+    One drive can bring down a batch of many, so only a batch of one drive is poison. The drives of a larger one
+    go back to PENDING under the batch's name, which makes them suspects (``selection.select``).
+
+    A drop that had ended before, and was taken again for a rebuild, ends as it did then: what it gave to gold is
+    there, and the next build of its drive would drop it if it were REJECTED.
+    """
+    if len({drop.drive_id for drop in drops}) > 1:
+        return {d.drop_id: Transition(now_ns, DropState.PENDING, batch_id, attempt, SUSPECT) for d in drops}
+    told = {d.drop_id: histories(d.drop_id) for d in drops}
+    return {
+        drop_id: Transition(
+            now_ns, _last_end(history) or DropState.REJECTED, batch_id, attempt,
+            poison_reason(batch_id, attempt, history),
+        )
+        for drop_id, history in told.items()
+    }  # fmt: skip
+
+
+def _last_end(history: Sequence[Mapping[str, object]]) -> DropState | None:
+    states = (DropState(str(entry["state"])) for entry in reversed(history))
+    return next((state for state in states if state.is_terminal), None)
 
 
 def check_settlements(settlements: Sequence[Settlement]) -> None:

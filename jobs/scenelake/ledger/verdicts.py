@@ -52,5 +52,16 @@ def _settlement(
         return Settlement(drop.drop_id, DropState.DUPLICATE, f"same content as drop {survivor}", outcome)
     outcome.setdefault("release_id", release_id)
     outcome.setdefault("verdict", verdict.verdict)
-    reason = f"salvaged: {why}" if verdict.verdict == DropVerdict.SALVAGED else None
-    return Settlement(drop.drop_id, DropState.BUILT, reason, outcome)
+    return Settlement(drop.drop_id, DropState.BUILT, _remarks(verdict, why, outcome), outcome)
+
+
+def _remarks(verdict: DecodedDrop, why: str, outcome: Mapping[str, Any]) -> str | None:
+    """What a person should know of a drop that was built; None when there is nothing."""
+    remarks = []
+    if why:
+        kind = "salvaged" if verdict.verdict == DropVerdict.SALVAGED else "whole, with a remark"
+        remarks.append(f"{kind}: {why}")
+    if outcome.get("scenes") == 0:
+        counts = ", ".join(f"{outcome.get(fate, 0)} {fate}" for fate in ("unassigned", "undecodable"))
+        remarks.append(f"no scene: of {outcome.get('messages', 0)} messages {counts}")
+    return "; ".join(remarks) or None

@@ -6,13 +6,12 @@ from dataclasses import replace
 
 from scenelake.adapters.iceberg import committer
 from scenelake.adapters.objects import read_json, read_table
-from scenelake.contracts import ids
 from scenelake.contracts.commits import CommitToken, TableChange
 from scenelake.contracts.stages import DatasetVersion, DrivePlan, Stage, StageOutcome, StageRecord
 from scenelake.contracts.tables import GOLD
 from scenelake.lineage.config import LineageConfig
 from scenelake.lineage.rows import lineage_rows, raw_objects
-from scenelake.runtime.job import StageContext, code_version, run_stage
+from scenelake.runtime.job import StageContext, run_stage, stage_record
 
 _EARLIER = (Stage.DECODE, Stage.SYNCHRONISE, Stage.QUALITY, Stage.SERIALISE)
 
@@ -56,26 +55,7 @@ def _own_record(
     context: StageContext, params: dict[str, object], earlier: list[StageRecord], started_at_ns: int
 ) -> StageRecord:
     """This run, as it stands when its rows are committed: it cannot tell the snapshot that it is about to make."""
-    commit, dirty = code_version()
-    arguments = context.arguments
-    return StageRecord(
-        run_id=f"{ids.run_id(arguments.batch_id, arguments.attempt)}.{Stage.LINEAGE}",
-        batch_id=arguments.batch_id,
-        attempt=arguments.attempt,
-        stage=str(Stage.LINEAGE),
-        git_commit=commit,
-        is_dirty=dirty,
-        image_digest=context.settings.image_digest,
-        spark_conf=None,
-        params_hash=ids.recipe(params),
-        params=params,
-        seed=None,
-        dag_run_id=arguments.dag_run_id,
-        started_at_ns=started_at_ns,
-        ended_at_ns=time.time_ns(),
-        inputs=_inputs(earlier),
-        outputs=(),
-    )
+    return stage_record(context, StageOutcome({}, params, inputs=_inputs(earlier)), started_at_ns)
 
 
 if __name__ == "__main__":

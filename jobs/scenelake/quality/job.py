@@ -15,7 +15,7 @@ from scenelake.contracts.stages import (
 from scenelake.quality.config import QualityPolicy
 from scenelake.quality.evidence import DriveFacts, scene_facts
 from scenelake.quality.judge import find, result_table, verdict_table
-from scenelake.runtime.job import StageContext, run_stage
+from scenelake.runtime.job import StageContext, naming_drive, run_stage
 
 
 def judge(context: StageContext) -> StageOutcome:
@@ -27,9 +27,10 @@ def judge(context: StageContext) -> StageOutcome:
     for line in read_json(context.objects, f"{context.stage_uri(Stage.SYNCHRONISE)}/drives.json"):
         plan = DrivePlan(**line)
         source = context.drive_uri(plan.drive_id, Stage.SYNCHRONISE)
-        facts = read_facts(context.objects, source, plan)
-        findings = find(facts, policy)
-        scene_verdicts = verdict_table(facts, findings)
+        with naming_drive(plan.drive_id):
+            facts = read_facts(context.objects, source, plan)
+            findings = find(facts, policy)
+            scene_verdicts = verdict_table(facts, findings)
         folder = context.drive_uri(plan.drive_id)
         write_table(context.objects, f"{folder}/qc_result.parquet", result_table(findings))
         write_table(context.objects, f"{folder}/scene_verdict.parquet", scene_verdicts)

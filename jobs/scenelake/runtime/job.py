@@ -83,7 +83,7 @@ def run_stage(stage: Stage, function: StageFunction, argv: Sequence[str] | None 
         started_at_ns = time.time_ns()
         with _kept_lease(context):
             outcome = function(context)
-        record = _record(context, outcome, started_at_ns)
+        record = stage_record(context, outcome, started_at_ns)
         write_json(context.objects, f"{context.stage_uri()}/record.json", record.to_json())
         if arguments.result:
             Path(arguments.result).write_text(json.dumps(outcome.result))
@@ -95,6 +95,16 @@ def run_stage(stage: Stage, function: StageFunction, argv: Sequence[str] | None 
     except Exception:
         log.exception("stage failed on an error it did not expect")
         return ExitCode.BUG
+
+
+@contextmanager
+def naming_drive(drive_id: str) -> Iterator[None]:
+    """Makes an error that nobody expected say which drive of the batch it came from."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"while working on drive {drive_id}")
+        raise
 
 
 @contextmanager
@@ -141,7 +151,8 @@ def _seconds(since_ns: int) -> float:
     return round((time.time_ns() - since_ns) / 1e9, 3)
 
 
-def _record(context: StageContext, outcome: StageOutcome, started_at_ns: int) -> StageRecord:
+def stage_record(context: StageContext, outcome: StageOutcome, started_at_ns: int) -> StageRecord:
+    """The run of a stage as lineage tells it, ending now."""
     commit, dirty = code_version()
     arguments = context.arguments
     return StageRecord(

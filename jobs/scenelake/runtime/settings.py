@@ -28,7 +28,7 @@ class Settings:
         spark_master: Spark master URL for Spark stages.
         spark_conf: extra Spark settings, ``key=value`` separated by ``;``.
         lease_seconds: how long a claim holds its batch between two signs of life.
-        max_attempts: attempts at a batch before its drops are rejected as poison.
+        max_attempts: attempts at a batch before its drives are tried alone, and one alone is rejected as poison.
         claim_max_drops, claim_max_bytes: bounds of one claim.
     """
 

@@ -75,6 +75,7 @@ def drive_rows(given: DriveInput, quarantine_uri: str) -> DriveRows:
     every = {name: _table(given, name) for name in ("scene", "sample", "sample_data", "sync_index")}
     every |= {name: in_scenes(rows, every["sample_data"], name) for name, rows in given.batched.items()}
     # Poses that synchronise derived from transforms join those that were recorded as poses.
+    every["sync_index"] = matched_in_gold(every["sync_index"], every["sample_data"], accepted)
     derived = _table(given, "ego_pose")
     every["ego_pose"] = pa.concat_tables([every.get("ego_pose", derived.slice(0, 0)), derived])
     hashes = scene_hashes(every)
@@ -108,6 +109,26 @@ def in_scenes(decoded: pa.Table, sample_data: pa.Table, table: str) -> pa.Table:
     for name in ("scene_id", "drive_id", "drive_date"):
         rows = rows.append_column(name, sample_data[name].take(where))
     return conform(rows, GOLD[table].schema)
+
+
+def matched_in_gold(sync_index: pa.Table, sample_data: pa.Table, accepted: pa.Array) -> pa.Table:
+    """The sync index, in which an accepted scene's match outside the accepted scenes is a miss.
+
+    A keyframe near the edge of its segment may match a row of the neighbour. Where quality keeps that
+    neighbour out of gold, gold must neither name the row nor use its values; ``delta_ns`` still tells how near
+    it was. The scene's content, and so its hash, thereby follows the verdict on its neighbour.
+    """
+    in_gold = _of_scenes(sample_data, accepted)["sample_data_id"]
+    matched = sync_index["sample_data_id"]
+    is_lost = pc.and_(
+        pc.is_in(sync_index["scene_id"], value_set=accepted),
+        pc.and_(pc.is_valid(matched), pc.invert(pc.is_in(matched, value_set=in_gold))),
+    )
+    for name, missed in (("sample_data_id", None), ("value", None), ("is_match", False)):
+        at, column = sync_index.column_names.index(name), sync_index[name]
+        replaced = pc.if_else(is_lost, pa.scalar(missed, column.type), column)
+        sync_index = sync_index.set_column(at, sync_index.schema.field(at), replaced)
+    return sync_index
 
 
 def _table(given: DriveInput, name: str) -> pa.Table:

@@ -21,7 +21,7 @@ from scenelake.synchronise.scenes import (
 )
 from scenelake.synchronise.streams import Stream
 from scenelake.timebase.arrays import BoolArray, Int64Array
-from scenelake.timebase.slots import SECOND_NS
+from scenelake.timebase.slots import SECOND_NS, slot_window, slots_of
 from scenelake.timebase.windows import Window, window_of
 
 
@@ -99,6 +99,18 @@ def _extents(scene_of_row: Int64Array, timestamps_ns: Int64Array, count: int) ->
     np.minimum.at(first, scene_of_row[inside], timestamps_ns[inside])
     np.maximum.at(last, scene_of_row[inside], timestamps_ns[inside])
     return tuple(Window(a, b + 1) for a, b in zip(first.tolist(), last.tolist(), strict=True))
+
+
+def data_stretches(assignment: Assignment, timestamps_ns: Int64Array) -> list[list[Window]]:
+    """Per scene, the 20 s slots that hold messages of it, in order and clipped to its extent."""
+    inside = assignment.is_assigned
+    pairs = np.unique(np.stack([assignment.scene_of_row[inside], slots_of(timestamps_ns[inside])]), axis=1)
+    found: list[list[Window]] = [[] for _ in assignment.scenes]
+    for scene, slot in pairs.T.tolist():
+        extent, window = assignment.extents[scene], slot_window(slot)
+        start_ns = max(extent.start_ns, window.start_ns)
+        found[scene].append(Window(start_ns, min(extent.exclusive_end_ns, window.exclusive_end_ns)))
+    return found
 
 
 def measure_clocks(

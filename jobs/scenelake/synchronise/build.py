@@ -10,7 +10,14 @@ import pyarrow as pa
 from scenelake.contracts import ids
 from scenelake.contracts.stages import UNASSIGNED_SCHEMA, ChannelClock, DropVerdict
 from scenelake.contracts.tables import GOLD, decoded_schema
-from scenelake.synchronise.assign import Assignment, assign, assigned_table, measure_clocks, unassigned_reasons
+from scenelake.synchronise.assign import (
+    Assignment,
+    assign,
+    assigned_table,
+    data_stretches,
+    measure_clocks,
+    unassigned_reasons,
+)
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.drives import DriveInput, SynchronisedDrive, drive_metadata, recording_sequence
 from scenelake.synchronise.geometry import ChannelCalibrations, calibrate, poses_from_transforms
@@ -38,7 +45,7 @@ def synchronise_drive(drive: DriveInput, config: SynchroniseConfig) -> Synchroni
     derived = poses_from_transforms(drive.tables["transform"], config)
     tables = dict(drive.tables) | {"ego_pose": pa.concat_tables([drive.tables["ego_pose"], derived])}
     dates = [drive_date_of(s.window.start_ns) for s in assignment.scenes]
-    samples, sample = _samples(drive.plan.drive_id, assignment, dates, config)
+    samples, sample = _samples(drive.plan.drive_id, assignment, timestamps_ns, dates, config)
     rig_id = metadata.get("rig_id") or drive.plan.vehicle
     sensors, calibrations = calibrate(
         streams, drive.tables["calibration"], drive.tables["transform"], rig_id=rig_id, config=config
@@ -117,12 +124,16 @@ def _raw_objects(drive: DriveInput) -> list[dict[str, Any]]:
 
 
 def _samples(
-    drive_id: str, assignment: Assignment, dates: Sequence[date], config: SynchroniseConfig
+    drive_id: str,
+    assignment: Assignment,
+    timestamps_ns: Int64Array,
+    dates: Sequence[date],
+    config: SynchroniseConfig,
 ) -> tuple[DriveSamples, pa.Table]:
     reference_ns = assignment.reference.decoded_ns if assignment.reference else None
     keyframes = tuple(
-        keyframes_of(scene, extent, reference_ns, config)
-        for scene, extent in zip(assignment.scenes, assignment.extents, strict=True)
+        keyframes_of(scene, stretches, reference_ns, config)
+        for scene, stretches in zip(assignment.scenes, data_stretches(assignment, timestamps_ns), strict=True)
     )
     rows = []
     for scene_id, chosen, drive_date in zip(assignment.scene_ids, keyframes, dates, strict=True):

@@ -14,7 +14,7 @@ from scenelake.contracts.errors import ScenelakeError
 from scenelake.contracts.stages import DatasetVersion, DecodedDrop, DropOutcome, DropVerdict, Stage, StageOutcome
 from scenelake.contracts.tables import CALIBRATION, MESSAGE_INDEX, decoded_schema
 from scenelake.ledger.protocol import Ledger
-from scenelake.runtime.job import StageContext, run_stage
+from scenelake.runtime.job import StageContext, naming_drive, run_stage
 from scenelake.synchronise.build import synchronise_drive
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.drives import READ_TABLES, DriveInput, DriveObject, plan_drive, recording_sequence
@@ -32,8 +32,9 @@ def synchronise(context: StageContext) -> StageOutcome:
     plans, inputs, outputs = [], [], []
     counts = {"drives": 0, "scenes": 0, "samples": 0, "messages": 0, "unassigned": 0}
     for drive_id, objects in sorted(drives.items()):
-        drive = read_drive(context.objects, objects)
-        done = synchronise_drive(drive, config)
+        with naming_drive(drive_id):
+            drive = read_drive(context.objects, objects)
+            done = synchronise_drive(drive, config)
         folder = context.drive_uri(drive_id)
         for name, table in done.tables.items():
             write_table(context.objects, f"{folder}/{name}.parquet", table)

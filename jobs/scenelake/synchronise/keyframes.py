@@ -1,5 +1,6 @@
 """Keyframes of one scene."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,22 +26,24 @@ class Keyframes:
 
 
 def keyframes_of(
-    scene: SceneWindow, extent: Window, reference_ns: Int64Array | None, config: SynchroniseConfig
+    scene: SceneWindow, stretches: Sequence[Window], reference_ns: Int64Array | None, config: SynchroniseConfig
 ) -> Keyframes:
     """Chooses a scene's keyframes.
 
     With a reference they are rows of it: the first in each tick (half-open, from the tick to the next) of the
     epoch's grid, or every row where the native rate is asked for and in episodes; a second row with the same
-    stamp is none. Without one they are the ticks themselves, within the extent of the data.
+    stamp is none. Without one they are the ticks themselves, where there is data: one wrong stamp may lie decades
+    away from the others, and nobody could hold (or use) the ticks in between.
 
     Args:
-        extent: of the scene's data.
+        stretches: of the scene that hold data, disjoint and in order (``assign.data_stretches``).
         reference_ns: (n,) non-decreasing decoded stamps of the reference over the drive; None for a fixed grid.
     """
     grid = Grid(config.keyframe_ticks_per_second)
     is_episode = scene.kind == "episode"
     if reference_ns is None:
-        stamps = (Grid(config.fixed_grid_episode_hz) if is_episode else grid).times_in(extent)
+        ticking = Grid(config.fixed_grid_episode_hz) if is_episode else grid
+        stamps = np.concatenate([np.empty(0, np.int64), *(ticking.times_in(s) for s in stretches)])
     else:
         stamps = np.unique(reference_ns[scene.window.slice_of(reference_ns)])
     on_grid = np.zeros(len(stamps), np.bool_)

@@ -37,5 +37,7 @@ def interpolate_linear(
     result = np.full((len(targets_ns), values.shape[1]), np.nan)
     before, after = values[around.before[is_valid]], values[around.after[is_valid]]
     weight = around.weight[is_valid, None]
-    result[is_valid] = before * (1.0 - weight) + after * weight
+    # Infinity times a weight of zero is NaN, which is what a value between it and another is worth.
+    with np.errstate(invalid="ignore"):
+        result[is_valid] = before * (1.0 - weight) + after * weight
     return Interpolated(result, is_valid)

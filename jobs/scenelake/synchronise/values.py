@@ -28,7 +28,7 @@ def list_matrix(column: pa.ChunkedArray, width: int | None = None) -> FloatArray
     matrix = np.full((len(lists), width), np.nan)
     fits = lengths == width
     flat = pc.list_flatten(lists.filter(pa.array(fits)))
-    matrix[fits] = np.asarray(flat.to_numpy(zero_copy_only=False), np.float64).reshape(-1, width)
+    matrix[fits] = np.asarray(flat.to_numpy(zero_copy_only=False), np.float64).reshape(np.count_nonzero(fits), width)
     return matrix
 
 

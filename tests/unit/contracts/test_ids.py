@@ -2,7 +2,7 @@
 
 import hashlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenelake.contracts import ids
@@ -35,6 +35,7 @@ def test_root_of_three_blocks_by_hand() -> None:
     assert ids.merkle_root([a, b, c]) == hashlib.sha256(left + c).hexdigest()
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=32, max_size=32), min_size=2, max_size=9), st.data())
 def test_root_changes_with_any_block(blocks: list[bytes], data: st.DataObject) -> None:
     position = data.draw(st.integers(0, len(blocks) - 1))

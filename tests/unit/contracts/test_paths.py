@@ -12,7 +12,7 @@ def test_a_key_is_taken_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["x.mcap", "a/b/c", "a//c/d.mcap", "a/b/c/", "../b/c/d.mcap", "a/b c/d/e.mcap", "/a/b/c"]
+    "key", ["x.mcap", "a/b/c", "a//c/d.mcap", "a/b/c/", "../b/c/d.mcap", "a/b c/d/e.mcap", "/a/b/c", "a\n/b/c/d.mcap"]
 )
 def test_keys_outside_the_layout_name_themselves(key: str) -> None:
     with pytest.raises(BadInputError) as caught:

@@ -18,6 +18,7 @@ from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.tables import GOLD, MESSAGE_INDEX
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.task import DecodeTask, finished_outcome
+from scenelake.decode.ruling_time import END_NS
 
 T0_NS = 1_700_000_000_000_000_000
 SLOT_NS = 20_000_000_000
@@ -128,7 +129,8 @@ def test_log_times_that_jump_between_slots_continue_in_parts(
         (T0_NS, 2**63, T0_NS + 2, (T0_NS, "sensor", "publish_time_out_of_range")),
         (T0_NS, 1, 2**64 - 1, (T0_NS, "sensor", "log_time_out_of_range")),
         (0, 0, 2**63, (0, "log", "log_time_out_of_range")),
-        (T0_NS, T0_NS, 2**63 - 1, (T0_NS, "sensor", None)),
+        (T0_NS, T0_NS, END_NS - 1, (T0_NS, "sensor", None)),
+        (T0_NS, T0_NS, END_NS, (T0_NS, "sensor", "log_time_out_of_range")),
     ],
 )
 def test_ruling_time(
@@ -147,7 +149,7 @@ def test_ruling_time(
         writer.write("/camera", ros.image(jpeg, stamp_ns), log_ns, publish_ns)
     (row,) = (result := decode(path)).index
     assert (row["timestamp_ns"], row["timestamp_basis"], row["reason"]) == expected
-    assert row["log_time_ns"] == (log_ns if log_ns < 2**63 else None)
+    assert row["log_time_ns"] == (log_ns if log_ns < END_NS else None)
     result.payload(row)
 
 

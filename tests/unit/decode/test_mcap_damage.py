@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mcap.writer import CompressionType, Writer
 
 from scenelake.contracts.errors import BadInputError
-from scenelake.decode.formats.mcap_reader import MAX_PROBLEMS, McapReader
+from scenelake.decode.formats.mcap_reader import HARMLESS_REASONS, MAX_PROBLEMS, McapReader
 
 MIB = 1024 * 1024
 MAGIC = b"\x89MCAP0\r\n"
@@ -227,6 +227,20 @@ def test_a_broken_summary_costs_no_message() -> None:
     assert len(messages) == 12
     assert [p.reason for p in reader.problems] == ["summary_unreadable"]
     assert reader.recorded is None
+
+
+@pytest.mark.parametrize("compression", [CompressionType.ZSTD, CompressionType.NONE])
+def test_what_follows_the_end_is_never_lost_in_silence(compression: CompressionType) -> None:
+    data = _recording(compression)
+    for tail in (data, b"\0" * 50, b"x"):
+        reader, messages = _read(data + tail)
+        assert len(messages) == 12
+        assert [p.reason for p in reader.problems] == ["bytes_after_end"]
+        assert (reader.problems[0].start_byte, reader.problems[0].exclusive_end_byte) == (
+            len(data),
+            len(data + tail),
+        )
+        assert not {p.reason for p in reader.problems} & HARMLESS_REASONS
 
 
 INTACT = {layout: _recording(layout[0], use_chunking=layout[1]) for layout in LAYOUTS}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from moto import mock_aws
 
 from scenelake.runtime.settings import Settings
@@ -77,6 +78,14 @@ def test_outputs_become_settings(zone: LandingZone) -> None:
     assert settings.doorbell_queue_url.endswith("/scenelake-doorbell")
     assert settings.dead_letter_queue_url.endswith("/scenelake-doorbell-dead-letter")
     assert settings.event_queue_url.endswith("/scenelake-events")
+
+
+def test_the_template_keeps_to_the_yaml_that_cloudformation_reads(repository: Path) -> None:
+    """It refuses aliases, which every YAML parser here would silently resolve."""
+    text = (repository / "deploy" / "landing_zone.yaml").read_text()
+    events = list(yaml.parse(text))
+    assert events
+    assert not [f"line {e.start_mark.line + 1}" for e in events if isinstance(e, yaml.AliasEvent)]
 
 
 def test_buckets_are_encrypted_and_closed(template: dict[str, Any]) -> None:

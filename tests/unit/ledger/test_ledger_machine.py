@@ -16,7 +16,7 @@ LIMITS = ClaimLimits(max_drops=3, max_bytes=25, lease_ns=10, max_attempts=2)
 LEGAL = {
     None: {DropState.PENDING},
     DropState.PENDING: {DropState.CLAIMED},
-    DropState.CLAIMED: {DropState.CLAIMED, DropState.BUILT, DropState.REJECTED, DropState.DUPLICATE},
+    DropState.CLAIMED: {DropState.CLAIMED, DropState.PENDING, DropState.BUILT, DropState.REJECTED, DropState.DUPLICATE},
     DropState.BUILT: {DropState.CLAIMED},
     DropState.REJECTED: {DropState.CLAIMED},
     DropState.DUPLICATE: {DropState.CLAIMED},

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenelake.contracts.tables import GOLD
@@ -105,6 +105,7 @@ def test_slices_hash_like_copies() -> None:
     assert digest(part, IMU.key) == digest(copy, IMU.key)
 
 
+@settings(deadline=None)
 @given(st.permutations(list(range(6))))
 def test_rows_that_share_a_key_are_ordered_by_their_values(order: list[int]) -> None:
     schema = GOLD["transform"].schema
@@ -132,3 +133,10 @@ def test_a_large_table_is_hashed_column_by_column() -> None:
     n = 200_000
     rows = pa.table({"sample_data_id": [f"{i:09d}" for i in range(n)], "timestamp_ns": np.arange(n)})
     assert len(digest(conform(rows, IMU.schema), IMU.key)) == 64
+
+
+def test_where_a_null_stands_matters_not_only_that_there_is_one() -> None:
+    """Nulls are written as zeros, so the validity tells [null, 0] from [0, null]."""
+    key = pa.array(["a", "b"])
+    one, two = (pa.table({"k": key, "v": pa.array(v, pa.int64())}) for v in ([None, 0], [0, None]))
+    assert digest(one, ("k",)) != digest(two, ("k",))

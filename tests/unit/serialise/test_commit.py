@@ -76,6 +76,14 @@ def test_the_same_batch_twice_is_one_release(lake: Lake) -> None:
     assert list_releases(lake.objects, lake.documents) == [1]
 
 
+def test_a_batch_that_has_its_release_makes_no_second_one(lake: Lake) -> None:
+    """Whatever a later attempt found: drops were perhaps settled, and readers have pinned, what is there."""
+    first = lake.commit(lake.maker.drive()).release
+    again = lake.commit(lake.maker.drive(changed_scene=1, brightness=2.0), attempt=2).release
+    assert again == first
+    assert list_releases(lake.objects, lake.documents) == [1]
+
+
 def test_nothing_new_is_no_release(lake: Lake) -> None:
     lake.commit(lake.maker.drive())
     again = lake.commit(lake.maker.drive(), batch="b2")

@@ -8,7 +8,7 @@ import pytest
 from scenelake.contracts.errors import ScenelakeError
 from scenelake.contracts.stages import DrivePlan
 from scenelake.contracts.tables import GOLD
-from scenelake.serialise.drives import DriveInput, drive_rows
+from scenelake.serialise.drives import DriveInput, DriveRows, drive_rows
 
 from .synthetic import FRAMES, DriveMaker, rows_of, shuffled
 
@@ -31,6 +31,30 @@ def test_accepted_scenes_only_are_gold_and_the_others_leave_evidence(maker: Driv
     assert kept["split_group"] == rows.drive_id
     assert kept["revision"] == rows.scenes[kept["scene_id"]]
     assert len(rows.payload_files) == 1
+
+
+def test_a_match_in_a_scene_that_is_not_gold_is_a_miss(maker: DriveMaker) -> None:
+    def built(*verdicts: str) -> tuple[str, DriveRows]:
+        given = maker.drive(scenes=2, verdicts=verdicts)
+        sync = given.tables["sync_index"].to_pylist()
+        first, second = sync[0], next(r for r in sync if r["scene_id"] != sync[0]["scene_id"])
+        crossing = {**first, "sample_data_id": second["sample_data_id"], "value": [1.0], "delta_ns": 7}
+        table = rows_of("sync_index", [crossing, *sync[1:]])
+        rows = drive_rows(replace(given, tables={**given.tables, "sync_index": table}), "s3://q")
+        return first["scene_id"], rows
+
+    scene, kept = built("pass", "pass")
+    (row,) = (r for r in kept.rows["sync_index"].to_pylist() if r["delta_ns"] == 7)
+    assert (row["is_match"], row["value"]) == (True, [1.0])
+    scene, lost = built("pass", "quarantine")
+    (row,) = (r for r in lost.rows["sync_index"].to_pylist() if r["delta_ns"] == 7)
+    assert (row["is_match"], row["sample_data_id"], row["value"]) == (False, None, None)
+    rows = lost.rows
+    assert set(rows["sync_index"]["sample_data_id"].drop_null().to_pylist()) <= set(
+        rows["sample_data"]["sample_data_id"].to_pylist()
+    )
+    assert lost.scenes[scene] != kept.scenes[scene], "else the rows of the last release would be kept as they are"
+    assert rows["sync_index"].schema == GOLD["sync_index"].schema
 
 
 def test_the_hash_is_in_the_scene_row_and_depends_on_batched_rows(maker: DriveMaker) -> None:

@@ -156,6 +156,14 @@ def test_the_true_match_may_lie_in_the_next_segment(recording, is_across):
     assert row["sample_data_id"] == (frames[1] if is_across else frames[0])
 
 
+def test_a_row_outside_every_scene_is_no_match_however_near(recording):
+    """It is in no table that a reader could join; how near it was is still told where there is nothing else."""
+    recording.add("/lidar", "lidar", [START + SLOT_NS - 5 * MS])
+    recording.add("/cam", "camera", [START + SLOT_NS + 1 * MS])
+    (row,) = (r for r in build(recording)["sync_index"].to_pylist() if r["channel"] == "/cam")
+    assert (row["is_match"], row["sample_data_id"], row["delta_ns"]) == (False, None, 6 * MS)
+
+
 def test_messages_outside_every_scene_say_why(recording):
     recording.add("/lidar", "lidar", every(0, 100, 100))
     recording.add("/cam", "camera", every(0, 100, 300))
@@ -241,3 +249,18 @@ def test_a_minute_with_can_takes_well_under_three_seconds(recording):
     assert len(tables["sample_data"]) == 142_800
     assert pc.sum(tables["sync_index"]["is_match"]).as_py() == 120 * 3
     assert seconds < 3.0, f"{seconds:.2f} s"
+
+
+def test_one_stamp_that_is_decades_off_costs_an_episode_no_memory(recording):
+    def mark(_):
+        return {"event": "start", "episode_index": 0, "is_success": None, "task": None}
+
+    def joints(_):
+        return {"names": ["elbow"], "position": [1.0]}
+
+    recording.add("/episode", "episode", [START], payload=("episode", mark))
+    recording.add("/joints", "robot_state", every(0, 20, 60), payload=("robot_state", joints))
+    recording.add("/joints", "robot_state", [START + 200 * 365 * 86_400 * SECOND], payload=("robot_state", joints))
+    samples = build(recording)["sample"]
+    assert (samples["timestamp_ns"].to_numpy() - START)[:13].tolist() == [i * 100 * MS for i in range(13)]
+    assert len(samples) < 2 * 20 * 10, "ten a second where there is data, and none in the years between"

@@ -18,8 +18,10 @@ A, B = "aa" * 32, "bb" * 32
 
 
 def test_the_earliest_of_equal_objects_survives(drive_object):
-    late = drive_object(A, name="late", received_at_ns=3)
-    early = drive_object(A, name="early", received_at_ns=1)
+    # The late one has the smaller id, which decides between drops that were received at once.
+    first, second = sorted(("x", "y"), key=lambda n: drive_object(A, name=n).drop.drop_id)
+    late = drive_object(A, name=first, received_at_ns=3)
+    early = drive_object(A, name=second, received_at_ns=1)
     other = drive_object(B, name="other", received_at_ns=2)
     plan = plan_drive([late, other, early])
     assert plan.decoded == {o.drop.drop_id: o.decoded_uri for o in (early, other)}
@@ -94,6 +96,17 @@ def test_a_drive_is_rebuilt_from_this_batch_and_what_was_built_before(objects, r
     assert len(tables["sample_data"]) == 3
     assert len(tables["raw_object"]) == 3
     assert asdict(drive.plan)["fleet"] == "fleet"
+
+
+@pytest.mark.parametrize("state", list(DropState))
+def test_built_drops_and_their_copies_take_part_and_nothing_else(objects, recording, drive_object, state):
+    recording.add("/lidar", "lidar", [START], object_sha256=A)
+    new, old = drive_object(A, name="new", received_at_ns=5), drive_object(A, name="old")
+    for item in (new, old):
+        store(objects, item, recording)
+    sibling = replace(old.drop, state=state, outcome={"decoded_uri": old.decoded_uri})
+    (members,) = drives_of([line(new)], [new.drop], Siblings([new.drop, sibling]), objects).values()
+    assert (len(members) == 2) == (state in (DropState.BUILT, DropState.DUPLICATE))
 
 
 def test_a_drive_with_nothing_but_rejected_drops_is_not_touched(objects, drive_object):

@@ -91,21 +91,21 @@ def test_keyframes_are_the_first_reference_rows_of_their_ticks(offsets, hz):
     for stamp in stamps:
         if START <= stamp < START + SLOT_NS:
             expected.setdefault(stamp * hz // SECOND, stamp)
-    chosen = keyframes_of(segment(), Window(START, START + 1), np.array(stamps, np.int64), config)
+    chosen = keyframes_of(segment(), (), np.array(stamps, np.int64), config)
     assert chosen.timestamps_ns.tolist() == list(expected.values())
     assert chosen.is_key_frame.all()
 
 
 def test_native_rate_takes_every_stamp_once_and_says_which_are_on_the_grid():
     stamps = START + np.array([0, 0, 100, 500, 600]) * MS
-    chosen = keyframes_of(segment(), Window(START, START + 1), stamps, SynchroniseConfig(is_native_rate=True))
+    chosen = keyframes_of(segment(), (), stamps, SynchroniseConfig(is_native_rate=True))
     assert (chosen.timestamps_ns - START).tolist() == [0, 100 * MS, 500 * MS, 600 * MS]
     assert chosen.is_key_frame.tolist() == [True, False, True, False]
 
 
 def test_a_fixed_grid_ticks_within_the_data():
     extent = Window(START + 100 * MS, START + 1500 * MS + 1)
-    chosen = keyframes_of(segment(), extent, None, SynchroniseConfig())
+    chosen = keyframes_of(segment(), [extent], None, SynchroniseConfig())
     assert (chosen.timestamps_ns - START).tolist() == [500 * MS, 1000 * MS, 1500 * MS]
 
 
@@ -113,9 +113,9 @@ def test_episodes_take_every_camera_frame_or_ten_hertz():
     window = Window(START + 50 * MS, START + 350 * MS)
     episode = SceneWindow("0", "episode", window)
     frames = START + np.array([0, 50, 83, 349, 350]) * MS
-    with_camera = keyframes_of(episode, window, frames, SynchroniseConfig())
+    with_camera = keyframes_of(episode, (), frames, SynchroniseConfig())
     assert (with_camera.timestamps_ns - START).tolist() == [50 * MS, 83 * MS, 349 * MS]
-    without = keyframes_of(episode, window, None, SynchroniseConfig())
+    without = keyframes_of(episode, [window], None, SynchroniseConfig())
     assert (without.timestamps_ns - START).tolist() == [100 * MS, 200 * MS, 300 * MS]
 
 

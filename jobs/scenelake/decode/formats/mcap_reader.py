@@ -96,8 +96,7 @@ class McapReader:
                 return
             if opcode in (records.DATA_END, records.FOOTER):
                 self._check_data_crc(opcode, offset, length)
-                if summary_problem:
-                    self._report("summary_unreadable", summary_problem, end, self._size)
+                self._check_end(offset, end, summary_problem)
                 return
             if opcode == records.CHUNK:
                 before = len(self.problems)
@@ -289,6 +288,21 @@ class McapReader:
         recorded = int.from_bytes(self._read(offset + FRAME.size, 4), "little")
         if recorded and self._crc(0, offset) != recorded:
             self._report("data_crc_mismatch", "bytes of the data section differ from what was written", 0, offset)
+
+    def _check_end(self, offset: int, summary_at: int, summary_problem: str | None) -> None:
+        """Nothing may follow the first footer: what does was never read, be it padding or a second recording."""
+        while self._size - offset >= FRAME.size:
+            opcode, length = FRAME.unpack(self._read(offset, FRAME.size))
+            offset += FRAME.size + length
+            if opcode == records.FOOTER and offset + len(MAGIC) < self._size:
+                after = offset + len(MAGIC)
+                detail = f"{self._size - after} bytes follow the end of the recording"
+                self._report("bytes_after_end", detail, after, self._size)
+                return
+            if opcode == records.FOOTER:
+                break
+        if summary_problem:
+            self._report("summary_unreadable", summary_problem, summary_at, self._size)
 
     def _crc(self, start: int, exclusive_end: int) -> int:
         crc = 0
