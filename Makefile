@@ -5,7 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3.11)
 DROPS ?=
 
 .PHONY: help
@@ -14,17 +14,18 @@ help: ## List the targets
 
 .PHONY: preflight
 preflight:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
-	  { found=$$($(PYTHON) --version 2>&1 | head -n1); \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	  { found=$$("$(PYTHON)" --version 2>&1 | head -n1); \
 	    echo "Scenelake needs Python 3.11; found: $${found:-none}. Install python3.11 (and python3.11-venv), or say: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv module. On Debian: apt-get install python3.11-venv" >&2; exit 1; }
 	@v=$$(java -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -n1); \
 	  [ "$${v:-0}" -ge 17 ] || { echo "Scenelake needs Java 17 or newer for Spark; found: $${v:-none}. On Debian: apt-get install openjdk-17-jre-headless" >&2; exit 1; }
 
 $(VENV)/.complete: requirements.txt jobs/pyproject.toml | preflight
 	@echo "setting up $(VENV) (about a minute)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@if [ -x $(BIN)/scenelake ]; then $(BIN)/scenelake down >/dev/null 2>&1 || true; fi
+	@"$(PYTHON)" -m venv --clear $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e jobs

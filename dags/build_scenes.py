@@ -25,41 +25,44 @@ BATCH = "(ti.xcom_pull(task_ids='open_batch') or params)"
 BATCH_ID = f"{{{{ {BATCH}['batch_id'] or '' }}}}"
 ATTEMPT = f"{{{{ {BATCH}['attempt'] or '' }}}}"
 
+BY_HAND = "What to build"
+BY_INGEST = "Set by ingest_drops; leave empty by hand"
 PARAMS = {
-    "batch_id": Param(
-        None,
-        type=["null", "string"],
-        title="Batch",
-        description="Batch that was claimed. Set by ingest_drops; leave empty by hand.",
-    ),
-    "attempt": Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        title="Attempt",
-        description="Attempt at the batch; fences off older ones. Set by ingest_drops; leave empty by hand.",
-    ),
     "bucket": Param(
-        None, type=["null", "string"], title="Bucket", description="By hand: landing bucket; empty for the usual one."
+        None, type=["null", "string"], title="Bucket", section=BY_HAND, description="Landing bucket; empty: the usual."
     ),
     "prefix": Param(
         None,
         type=["null", "string"],
         title="Prefix",
-        description="By hand: build the drops whose key starts with this, for example fleet/vehicle/drive/.",
+        section=BY_HAND,
+        description="Build the drops whose key starts with this, for example fleet/vehicle/drive/.",
     ),
     "drops": Param(
         [],
         type="array",
         items={"type": "string", "pattern": "^s3://[^/]+/.+"},
         title="Drops",
-        description="By hand: the drops to build, as s3:// URIs, one a line.",
+        section=BY_HAND,
+        description="Instead of bucket and prefix: the drops to build, as s3:// URIs, one a line.",
     ),
     "rebuild": Param(
         False,
         type="boolean",
         title="Rebuild",
-        description="By hand: also take drops that are in gold already; their scenes get a new revision.",
+        section=BY_HAND,
+        description="Also take drops that are in gold already; their scenes get a new revision.",
+    ),
+    "batch_id": Param(
+        None, type=["null", "string"], title="Batch", section=BY_INGEST, description="Batch that was claimed."
+    ),
+    "attempt": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Attempt",
+        section=BY_INGEST,
+        description="Attempt at the batch; fences off older ones.",
     ),
 }
 

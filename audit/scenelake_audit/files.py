@@ -1,6 +1,5 @@
 """I4: data files exist, are what was recorded, and none lies there for nothing. What is read goes into the database."""
 
-import hashlib
 import json
 import re
 import tempfile
@@ -101,8 +100,8 @@ class FileAudit:
         self._db.create("outcome_files", _OUTCOME_FILES)
         self._db.create("payload_rows", _PAYLOAD_ROWS)
         self._db.create("scene_files", {"table_name": "VARCHAR", "scene_id": "VARCHAR", "uri": "VARCHAR"})
-        for table in (*COLUMNS, *BATCHED):
-            self._db.create(table, columns_of(table))
+        for small in (*COLUMNS, *BATCHED):
+            self._db.create(small, columns_of(small))
         for name, table in self._tables.items():
             self._db.insert("data_files", _FILES, self._file_rows(name, table))
         listing = self._aws.objects(self._lake.lake, "gold/")
@@ -169,7 +168,8 @@ class FileAudit:
     def _is_as_recorded(self, file: DataFile, fetched: Fetched) -> bool:
         self._report.examine("I4.sha256")
         if file.table in PAYLOAD_TABLES:
-            recorded = [s for (s,) in self._db.rows("SELECT DISTINCT sha256 FROM outcome_files WHERE uri = ?", [file.uri])]
+            sql = "SELECT DISTINCT sha256 FROM outcome_files WHERE uri = ?"
+            recorded = [sha256 for (sha256,) in self._db.rows(sql, [file.uri])]
             if fetched.sha256 in recorded:
                 return True
             expected = " or ".join(recorded) or "a SHA-256 in the outcome of a drop, and there is none"
@@ -189,7 +189,8 @@ class FileAudit:
             self._report.violate("I4.rows", file.uri, f"{file.nbr_rows} rows, as its manifest says", f"{nbr_rows} rows")
         self._db.run("UPDATE data_files SET is_read = true WHERE uri = ?", [file.uri])
         if file.table in PAYLOAD_TABLES:
-            self._db.run(f"INSERT INTO payload_rows SELECT ?, file_row_number, sample_data_id FROM {source}", [file.uri])
+            rows = f"SELECT ?, file_row_number, sample_data_id FROM {source}"
+            self._db.run(f"INSERT INTO payload_rows {rows}", [file.uri])
             return
         columns = columns_of(file.table)
         if not columns:
@@ -207,10 +208,13 @@ class FileAudit:
         Args:
             releases: tables of every release that was read, newest first.
         """
-        sql = """
+        sql = (
+            """
             SELECT f.uri, f.size_bytes, l.size_bytes FROM data_files f LEFT JOIN listed l USING (uri)
             WHERE NOT f.is_read AND f.size_bytes IS DISTINCT FROM l.size_bytes AND f.table_name IN
-        """ + f"({', '.join(repr(t) for t in sorted(PAYLOAD_TABLES))})"
+        """
+            + f"({', '.join(repr(t) for t in sorted(PAYLOAD_TABLES))})"
+        )
         if not self._depth.is_deep:
             known = {v.subject for v in self._report.kept.get("I4.exists", ())}
             for uri, size, found in self._db.rows(sql):
@@ -247,9 +251,3 @@ class FileAudit:
                 found = f"reason {reason!r}, nothing at {uri}"
                 expected = "a reason and an evidence document"
                 self._report.violate("I4.tombstone", f"scene {scene_id}, {state}", expected, found)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from scenelake_audit.aws import Aws, Item
@@ -17,6 +18,7 @@ from scenelake_audit.report import Report
 
 TERMINAL = frozenset({"BUILT", "REJECTED", "DUPLICATE", "FORGOTTEN"})
 STATES = TERMINAL | {"PENDING", "CLAIMED"}
+_ITEMS_AT_ONCE = 5000
 OBJECT_MISSING = "object_missing"
 """Reason with which decode rejects a version that was gone before it could be read."""
 
@@ -55,22 +57,12 @@ class LandingAudit:
         for name, columns in (("landing", LANDING), ("drops", DROPS), ("batches", BATCHES), ("locks", LOCKS)):
             self._db.create(name, columns)
         self._db.insert("landing", LANDING, self._landing_rows())
-        drops: list[tuple[Any, ...]] = []
-        others: dict[str, list[tuple[Any, ...]]] = {"batches": [], "locks": []}
-        for item in self._aws.items(self._lake.ledger):
-            kind, _, name = item["pk"].partition("#")
-            if kind == "DROP":
-                drops.append(_drop_row(name, item))
-            elif kind == "BATCH":
-                others["batches"].append(_batch_row(name, item))
-            elif kind == "DRIVE":
-                others["locks"].append((name, item.get("batch_id")))
-            if len(drops) >= 5000:
-                self._db.insert("drops", DROPS, drops)
-                drops.clear()
-        self._db.insert("drops", DROPS, drops)
-        self._db.insert("batches", BATCHES, others["batches"])
-        self._db.insert("locks", LOCKS, others["locks"])
+        items = self._aws.items(self._lake.ledger)
+        while page := list(islice(items, _ITEMS_AT_ONCE)):
+            named = [(*item["pk"].partition("#")[::2], item) for item in page]
+            self._db.insert("drops", DROPS, (_drop_row(n, i) for kind, n, i in named if kind == "DROP"))
+            self._db.insert("batches", BATCHES, (_batch_row(n, i) for kind, n, i in named if kind == "BATCH"))
+            self._db.insert("locks", LOCKS, ((n, i.get("batch_id")) for kind, n, i in named if kind == "DRIVE"))
 
     def _landing_rows(self) -> Iterator[tuple[Any, ...]]:
         for v in self._aws.versions(self._lake.landing):
@@ -180,7 +172,10 @@ class LandingAudit:
             batch = self._now_batch(batch_id)
             if batch and batch["state"] == "OPEN" and not self._holds(batch_id, batch):
                 self._report.violate("I1.batch", f"batch {batch_id}", "CLOSED, as it holds no drop", batch["state"])
-        sql = "SELECT drive_id, batch_id FROM locks k WHERE batch_id NOT IN (SELECT batch_id FROM batches WHERE state = 'OPEN')"
+        sql = """
+            SELECT drive_id, batch_id FROM locks k WHERE NOT EXISTS
+                (SELECT 1 FROM batches b WHERE b.batch_id = k.batch_id AND b.state = 'OPEN')
+        """
         for drive_id, batch_id in self._db.rows(sql):
             lock, batch = self._aws.items_now(self._lake.ledger, [f"DRIVE#{drive_id}", f"BATCH#{batch_id}"])
             if lock and lock.get("batch_id") == batch_id and (batch is None or batch["state"] != "OPEN"):

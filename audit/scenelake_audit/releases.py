@@ -153,9 +153,7 @@ class ReleaseAudit:
         found = (release.number, release.release_id, release.parent)
         if found != expected:
             text = "number {}, id {}, parent {}"
-            self._report.violate(
-                "I3.chain", f"releases/{number:08d}.json", text.format(*expected), text.format(*found)
-            )
+            self._report.violate("I3.chain", f"releases/{number:08d}.json", text.format(*expected), text.format(*found))
         root = root_of(release.scenes)
         self._report.examine("I3.merkle")
         if release.merkle_root != root:

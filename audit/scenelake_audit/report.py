@@ -99,9 +99,7 @@ class Report:
         """A table of checks, then each violation with its evidence, then notes."""
         width = max(len(c) for c in CHECKS)
         lines = [f"{'check':<{width}}  {'examined':>10}  {'violations':>10}  what must hold"]
-        lines += [
-            f"{c:<{width}}  {self.examined[c]:>10,}  {self.counts[c]:>10,}  {CHECKS[c]}" for c in self._shown()
-        ]
+        lines += [f"{c:<{width}}  {self.examined[c]:>10,}  {self.counts[c]:>10,}  {CHECKS[c]}" for c in self._shown()]
         for check in self._shown():
             for v in self.kept.get(check, ()):
                 lines.append(f"\n{v.check}  {v.subject}\n    expected: {v.expected}\n    found:    {v.found}")

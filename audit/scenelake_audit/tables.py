@@ -172,9 +172,7 @@ def _history(name: str, pin: Pin, newest: dict[str, PinnedTable], lake: Lake) ->
     return known[at:] if at is not None else PinnedTable(name, pin, lake).ancestors
 
 
-def _check_pin(
-    release: Release, name: str, pin: Pin, old: Pin | None, history: list[Snapshot], report: Report
-) -> None:
+def _check_pin(release: Release, name: str, pin: Pin, old: Pin | None, history: list[Snapshot], report: Report) -> None:
     report.examine("I3.ancestry")
     subject = f"{release.release_id}, table {name}, snapshot {pin.snapshot_id}"
     if not history:

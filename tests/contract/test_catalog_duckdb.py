@@ -153,6 +153,15 @@ def test_the_moments_query_returns_pictures(lake: Lake, releases: list[Release],
     assert {r["because"] for r in found} == {"brakes at 3.5 m/s²"}
 
 
+def test_the_readme_queries_answer(lake: Lake, releases: list[Release], repository: Path) -> None:
+    found = re.findall(r'show --sql "\n(.*?)"\n', (repository / "README.md").read_text(), re.DOTALL)
+    assert len(found) == 3
+    connection = lake.attached(releases[-1])
+    account, sync, _ = (answer(connection, sql) for sql in found)
+    assert sum(r["gold"] for r in account) == releases[-1].tables["sample_data"].nbr_rows
+    assert {r["coverage"] for r in sync} == {1.0}
+
+
 def leave_documents(lake: Lake, batch: str, given: DriveInput) -> str:
     """Writes what decode, synchronise and quality would have left of a drive; gives its drop's id."""
     (drop_id,) = given.plan.decoded

@@ -113,6 +113,13 @@ def test_point_cloud(row_of: Callable[..., Any], ros: Any) -> None:
     assert row["intensity"] == [0.0] * 5
 
 
+def test_point_times_in_seconds_become_nanoseconds_from_the_stamp(row_of: Callable[..., Any], ros: Any) -> None:
+    points = np.zeros(3, [("x", "f4"), ("y", "f4"), ("z", "f4"), ("time", "f8")])
+    points["time"] = [-0.1, 0.0, 0.05]
+    _, row = row_of("sensor_msgs/msg/PointCloud2", ros.cloud(points))
+    assert row["offset_ns"] == [-100_000_000, 0, 50_000_000]
+
+
 def test_organised_big_endian_cloud_with_row_padding(row_of: Callable[..., Any], ros: Any) -> None:
     kind = np.dtype({"names": ["x", "y", "z"], "formats": [">f4"] * 3, "offsets": [0, 4, 8], "itemsize": 12})
     grid = np.zeros((2, 3), kind)

@@ -95,6 +95,12 @@ def test_a_sensor_that_stops_early_lowers_coverage(clean):
     assert clean.failures() == {"coverage": in_second_scene("/radar")}
 
 
+def test_the_phase_of_a_slow_sensor_is_no_lack_of_coverage(clean):
+    clean.stamps_ns["/radar"] = START + np.array([6_900, 13_900, 26_900, 33_900]) * MS
+    clean.change_clock("/radar", nbr_messages=4, median_period_ns=7 * SECOND)
+    assert "coverage" not in clean.failures()
+
+
 @pytest.mark.parametrize(("period_ms", "is_caught"), [(3, True), (6, False)])
 def test_stamps_of_a_conversion_are_too_fast_for_a_camera(clean, period_ms, is_caught):
     clean.change_clock("/cam", median_period_ns=period_ms * MS + 333_333)

@@ -159,8 +159,8 @@ def test_a_stage_that_loses_its_lease_ends_at_once(
         codes.append(code)
         ended.set()
 
-    monkeypatch.setattr(job.os, "_exit", leave)
-    monkeypatch.setattr(job.logging, "shutdown", lambda: None)
+    monkeypatch.setattr("os._exit", leave)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
     ledger.answers = [None, FencedError("a later attempt holds the batch")]
 
     def work(_: StageContext) -> StageOutcome:

@@ -1,0 +1,198 @@
+"""A small true lake on the stand-in for AWS, filled by the stages themselves, for the auditor to judge."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+
+from scenelake.adapters.dynamo_ledger import DynamoLedger
+from scenelake.adapters.objects import read_json, s3_objects, write_json
+from scenelake.adapters.recording_writer import RecordingWriter
+from scenelake.contracts import ids
+from scenelake.contracts.drops import Batch, Drop
+from scenelake.contracts.releases import Release
+from scenelake.contracts.stages import DecodedDrop, DrivePlan, Stage, StageArguments, StageOutcome
+from scenelake.decode.config import DecodeConfig
+from scenelake.decode.task import DecodeTask
+from scenelake.ledger.new_drop import ObjectVersion, new_drop
+from scenelake.ledger.protocol import ClaimLimits
+from scenelake.ledger.verdicts import settlements
+from scenelake.quality.job import judge
+from scenelake.runtime.job import StageContext
+from scenelake.runtime.settings import Settings
+from scenelake.serialise.job import serialise
+from scenelake.serialise.releases import latest_release
+from scenelake.stack.template import load_template
+from scenelake.synchronise.job import synchronise
+
+T0_NS = 1_700_000_000_000_000_000
+LIMITS = ClaimLimits(max_drops=20, max_bytes=10**9, lease_ns=3600 * 10**9, max_attempts=3)
+_DECODE_RECIPE = "0123456789abcdef"
+
+
+def recording(path: Path, *, seconds: int = 30, seed: int = 0, is_camera_broken: bool = False) -> bytes:
+    """A drive of two slots: camera and LiDAR at 2 Hz, IMU at 5 Hz, and a type that nobody decodes."""
+    random = np.random.default_rng(seed)
+    with RecordingWriter(path, chunk_size=4096) as writer:
+        types = writer.ros.types
+        for topic, kind in (
+            ("/camera", "sensor_msgs/msg/CompressedImage"),
+            ("/lidar", "sensor_msgs/msg/PointCloud2"),
+            ("/imu", "sensor_msgs/msg/Imu"),
+            ("/odd", "std_msgs/msg/ColorRGBA"),
+        ):
+            writer.add_ros_channel(topic, kind)
+
+        def header(at_ns: int, frame: str) -> Any:
+            stamp = types["builtin_interfaces/msg/Time"](at_ns // 10**9, at_ns % 10**9)
+            return types["std_msgs/msg/Header"](stamp, frame)
+
+        for tick in range(seconds * 10):
+            at_ns = T0_NS + tick * 100_000_000
+            if tick % 2 == 0:
+                writer.write("/imu", _imu(types, header(at_ns, "imu"), random), at_ns)
+            if tick % 5 == 0:
+                jpeg = bytes((0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0, 4, 0, 6, 1)) + random.bytes(40)
+                image = np.frombuffer(b"broken" if is_camera_broken else jpeg, np.uint8)
+                message = types["sensor_msgs/msg/CompressedImage"](header(at_ns, "camera"), "jpeg", image)
+                writer.write("/camera", message, at_ns)
+                writer.write("/lidar", _cloud(types, header(at_ns, "lidar"), random), at_ns)
+            if tick % 10 == 0:
+                writer.write("/odd", types["std_msgs/msg/ColorRGBA"](1.0, 0.5, 0.0, 1.0), at_ns)
+    return path.read_bytes()
+
+
+def _imu(types: Any, header: Any, random: np.random.Generator) -> Any:
+    x, y, z = random.normal(size=3).tolist()
+    vector, zeros = types["geometry_msgs/msg/Vector3"], np.zeros(9)
+    turn = types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
+    return types["sensor_msgs/msg/Imu"](header, turn, zeros, vector(0.0, 0.0, z), zeros, vector(x, y, 9.8), zeros)
+
+
+def _cloud(types: Any, header: Any, random: np.random.Generator) -> Any:
+    points = random.normal(size=(8, 3)).astype("<f4")
+    fields = [types["sensor_msgs/msg/PointField"](name, at * 4, 7, 1) for at, name in enumerate("xyz")]
+    data = np.frombuffer(points.tobytes(), np.uint8)
+    return types["sensor_msgs/msg/PointCloud2"](header, 1, 8, fields, False, 12, 96, data, True)
+
+
+class SmallLake:
+    """Landing zone, ledger and lake behind one endpoint.
+
+    Args:
+        settings: of a stand-in that has the lake's buckets and its database.
+    """
+
+    def __init__(self, settings: Settings, repository: Path) -> None:
+        self.settings = settings
+        where = {"region_name": settings.region, "endpoint_url": settings.endpoint_url}
+        self.s3: Any = boto3.client("s3", **where)
+        self.dynamo: Any = boto3.client("dynamodb", **where)
+        self.objects = s3_objects(settings)
+        self.ledger = DynamoLedger.from_settings(settings)
+        self.names: dict[str, str] = {}
+        place = {"LocationConstraint": settings.region}
+        self.s3.create_bucket(Bucket=settings.landing_bucket, CreateBucketConfiguration=place)
+        self.s3.put_bucket_versioning(Bucket=settings.landing_bucket, VersioningConfiguration={"Status": "Enabled"})
+        table = load_template(repository / "deploy" / "landing_zone.yaml")["Resources"]["LedgerTable"]["Properties"]
+        kept = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+        self.dynamo.create_table(TableName=settings.ledger_table, **{name: table[name] for name in kept})
+
+    def drop(self, name: str, key: str, data: bytes) -> str:
+        """Puts an object and registers it; ``name`` is how tests call the drop."""
+        put = self.s3.put_object(Bucket=self.settings.landing_bucket, Key=key, Body=data)
+        found = ObjectVersion(
+            self.settings.landing_bucket, key, put["VersionId"], len(data), put["ETag"].strip('"')
+        )  # fmt: skip
+        drop = new_drop(found, time.time_ns())
+        assert self.ledger.register(drop)
+        self.names[name] = drop.drop_id
+        return drop.drop_id
+
+    def claim(self) -> Batch:
+        batch = self.ledger.claim(LIMITS, time.time_ns())
+        assert batch is not None
+        return batch
+
+    def build(self) -> Batch:
+        """Claims what is pending and takes it through every stage."""
+        batch = self.claim()
+        arguments = StageArguments(batch.batch_id, batch.attempt)
+        decode = StageContext(Stage.DECODE, arguments, self.settings)
+        lines = _decode(decode)
+        self._record(decode)
+        for stage, function in ((Stage.SYNCHRONISE, synchronise), (Stage.QUALITY, judge), (Stage.SERIALISE, serialise)):
+            context = StageContext(stage, arguments, self.settings)
+            run: Callable[[StageContext], StageOutcome] = function
+            run(context)
+            self._record(context)
+        self._settle(decode, lines)
+        return batch
+
+    def _record(self, context: StageContext) -> None:
+        empty = {"params": {}, "git_commit": None, "image_digest": None}
+        write_json(context.objects, f"{context.stage_uri()}/record.json", empty)
+
+    def _settle(self, context: StageContext, lines: Iterable[DecodedDrop]) -> None:
+        plans = [DrivePlan(**p) for p in self._document(context, Stage.SYNCHRONISE, "drives.json")]
+        duplicates = {copy: first for plan in plans for copy, first in plan.duplicates.items()}
+        release = self._document(context, Stage.SERIALISE, "release.json").get("release_id")
+        figures = self._document(context, Stage.SERIALISE, "outcomes.json")
+        ends = settlements(context.drops, {d.drop_id: d for d in lines}, duplicates, figures, release)
+        self.ledger.settle(context.arguments.batch_id, context.arguments.attempt, ends, time.time_ns())
+
+    def _document(self, context: StageContext, stage: Stage, name: str) -> Any:
+        return read_json(self.objects, f"{context.stage_uri(stage)}/{name}")
+
+    def release(self) -> Release:
+        found = latest_release(self.objects, StageContext(Stage.DECODE, StageArguments("", 1), self.settings).paths)
+        assert found is not None
+        return found
+
+
+def _decode(context: StageContext) -> list[DecodedDrop]:
+    task = DecodeTask(partial(s3_objects, context.settings), context.paths, DecodeConfig(), _DECODE_RECIPE)
+
+    def line(drop: Drop) -> DecodedDrop:
+        found = task(drop)
+        uri = context.paths.decoded(_DECODE_RECIPE, drop.drop_id)
+        return DecodedDrop(
+            drop.drop_id, drop.drive_id, uri, found.verdict, found.reason, found.detail, found.object_sha256
+        )
+
+    lines = [line(drop) for drop in context.drops]
+    write_json(context.objects, f"{context.stage_uri()}/drops.json", [asdict(one) for one in lines])
+    return lines
+
+
+def fill(lake: SmallLake, folder: Path) -> None:
+    """Three releases, and a drop in every state: built, salvaged, duplicate, rejected, held back, pending, claimed."""
+    good = recording(folder / "good.mcap", seed=1)
+    other = recording(folder / "other.mcap", seed=2)
+    lake.drop("first", "fleet/car/d1/a.mcap", good)
+    lake.build()
+    lake.drop("second", "fleet/car/d2/a.mcap", other)
+    lake.drop("copy", "fleet/car/d2/b.mcap", other)
+    lake.drop("dark", "fleet/car/d3/a.mcap", recording(folder / "dark.mcap", seed=3, is_camera_broken=True))
+    lake.drop("cut", "fleet/car/d4/a.mcap", recording(folder / "cut.mcap", seed=4)[:20_000])
+    lake.drop("noise", "fleet/car/d4/noise.mcap", b"this is no recording" * 10)
+    lake.drop("outside", "outside.mcap", good)
+    lake.build()
+    lake.drop("late", "fleet/car/d1/late.mcap", recording(folder / "late.mcap", seed=5, seconds=10))
+    lake.build()
+    lake.drop("claimed", "fleet/car/d5/a.mcap", good)
+    lake.claim()
+    lake.drop("pending", "fleet/car/d6/a.mcap", good)
+    landing = lake.settings.landing_bucket
+    lake.s3.delete_object(Bucket=landing, Key="fleet/car/d2/b.mcap")
+    lake.s3.put_object(Bucket=landing, Key="fleet/car/d7/", Body=b"")
+
+
+def sample_id(scene_id: str) -> str:
+    """A keyframe that no table holds."""
+    return ids.sample_id(scene_id, 1)

@@ -1,0 +1,56 @@
+"""What keeps decode honest and small: whole ranges, whole files, buffers that empty by size."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from scenelake.adapters.objects import LocalObjects
+from scenelake.contracts.errors import TransientError
+from scenelake.contracts.stages import DropOutcome, DropVerdict, PayloadFile
+from scenelake.decode.fetch import fetch_object
+from scenelake.decode.small_tables import SmallTables
+from scenelake.decode.task import finished_outcome
+
+from .conftest import a_drop
+
+PAYLOAD = "s3://lake/payload"
+
+
+class ShortReads(LocalObjects):
+    def read_range(self, uri: str, offset: int, length: int, *, version_id: str | None = None) -> bytes:
+        return super().read_range(uri, offset, length)[:-1]
+
+
+def test_a_range_that_comes_back_short_is_no_object(tmp_path: Path) -> None:
+    objects, drop = ShortReads(tmp_path / "objects"), a_drop(4)
+    objects.write(drop.uri, b"data")
+    with pytest.raises(TransientError, match="3 of 4 bytes"):
+        fetch_object(objects, drop, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(("size_bytes", "is_done"), [(7, True), (8, False)])
+def test_a_payload_file_of_another_size_is_decoded_again(tmp_path: Path, size_bytes: int, is_done: bool) -> None:
+    objects = LocalObjects(tmp_path)
+    objects.write(PAYLOAD, b"payload")
+    file = PayloadFile("camera_frame", PAYLOAD, "2024-05-01", 0, 1, size_bytes, "h")
+    outcome = DropOutcome(
+        "drop", DropVerdict.DECODED, None, None, "mcap", "sha", 1, "r", 0, 1, payload_files=(file,)
+    )  # fmt: skip
+    objects.write("s3://lake/drop/outcome.json", json.dumps(outcome.to_json()).encode())
+    assert (finished_outcome(objects, "s3://lake/drop") == outcome) == is_done
+
+
+@pytest.mark.parametrize(("message_bytes", "nbr_groups"), [(10, 1), (50, 2), (100, 4)])
+def test_small_tables_empty_their_buffers_by_size_too(tmp_path: Path, message_bytes: int, nbr_groups: int) -> None:
+    """A few messages with long lists fill memory long before their number does."""
+    objects = LocalObjects(tmp_path / "objects")
+    tables = SmallTables("s3://lake/drop", 1000, 100, objects, tmp_path)
+    for i in range(4):
+        row = {"sample_data_id": str(i), "channel": "/c", "timestamp_ns": i, "text": "x"}
+        assert tables.append("language", [row], message_bytes) == i
+    assert tables.close(always=()) == ("language",)
+    path = tmp_path / "objects" / "lake" / "drop" / "language.parquet"
+    assert pq.read_metadata(path).num_row_groups == nbr_groups
+    assert pq.read_table(path)["sample_data_id"].to_pylist() == ["0", "1", "2", "3"]
