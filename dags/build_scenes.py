@@ -3,12 +3,14 @@
 Turns one batch of drops into gold: scenes, keyframes, synchronised sensor rows, quality verdicts, an Iceberg
 commit and a dataset release. **ingest_drops** starts it with a batch id and an attempt.
 
-**By hand:** trigger it with a *bucket* and a *prefix*, or with a list of *drops*; set *rebuild* to build
-drops again that are already in gold.
+#### By hand
+Trigger it with a *bucket* and a *prefix*, or with a list of *drops*; set *rebuild* to build drops again that are
+already in gold.
 
+#### When a stage fails
 Every stage is a job that reads and writes S3 and is safe to repeat. When one fails for good, `hand_back` lets
-the batch's lease lapse, so that the next claim tries again under a new attempt; `built` then stays grey and
-the run ends failed.
+the batch's lease lapse, so that the next claim tries again under a new attempt; `built` then ends *upstream
+failed*, and the run ends failed. In a green run `hand_back` is skipped.
 """
 
 from datetime import timedelta
@@ -25,43 +27,38 @@ BATCH = "(ti.xcom_pull(task_ids='open_batch') or params)"
 BATCH_ID = f"{{{{ {BATCH}['batch_id'] or '' }}}}"
 ATTEMPT = f"{{{{ {BATCH}['attempt'] or '' }}}}"
 
-BY_HAND = "What to build"
-BY_INGEST = "Set by ingest_drops; leave empty by hand"
+# Params with a section are folded away in the Trigger form; the ones for a person have none.
+SET_BY_INGEST = "Set by ingest_drops; leave empty by hand"
 PARAMS = {
-    "bucket": Param(
-        None, type=["null", "string"], title="Bucket", section=BY_HAND, description="Landing bucket; empty: the usual."
-    ),
+    "bucket": Param(None, type=["null", "string"], title="Bucket", description="Landing bucket; empty: the usual."),
     "prefix": Param(
         None,
         type=["null", "string"],
         title="Prefix",
-        section=BY_HAND,
         description="Build the drops whose key starts with this, for example fleet/vehicle/drive/.",
     ),
     "drops": Param(
         [],
-        type="array",
+        type=["null", "array"],
         items={"type": "string", "pattern": "^s3://[^/]+/.+"},
         title="Drops",
-        section=BY_HAND,
         description="Instead of bucket and prefix: the drops to build, as s3:// URIs, one a line.",
     ),
     "rebuild": Param(
         False,
         type="boolean",
         title="Rebuild",
-        section=BY_HAND,
         description="Also take drops that are in gold already; their scenes get a new revision.",
     ),
     "batch_id": Param(
-        None, type=["null", "string"], title="Batch", section=BY_INGEST, description="Batch that was claimed."
+        None, type=["null", "string"], title="Batch", section=SET_BY_INGEST, description="Batch that was claimed."
     ),
     "attempt": Param(
         None,
         type=["null", "integer"],
         minimum=1,
         title="Attempt",
-        section=BY_INGEST,
+        section=SET_BY_INGEST,
         description="Attempt at the batch; fences off older ones.",
     ),
 }
@@ -107,7 +104,7 @@ with DAG(
             "{{ '--attempt=' ~ params.attempt if params.batch_id }}",
             "{{ '--bucket=' ~ params.bucket if params.bucket and not params.batch_id }}",
             "{{ '--prefix=' ~ params.prefix if params.prefix and not params.batch_id }}",
-            "{{ '--drops=' ~ params.drops | join(',') if params.drops and not params.batch_id }}",
+            "{{ '--drops=' ~ params.drops | tojson if params.drops and not params.batch_id }}",
             "{{ '--rebuild' if params.rebuild and not params.batch_id }}",
         ],
         skip_without="batch_id",

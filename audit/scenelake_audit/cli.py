@@ -58,6 +58,7 @@ def _report(arguments: argparse.Namespace) -> Report:
         return compare((lake, arguments.release), parse_lake(arguments.compare))
     depth = Depth(
         release=arguments.release,
+        is_ledger_only=arguments.ledger_only,
         is_deep=arguments.deep,
         grace_seconds=arguments.grace_seconds,
         event_grace_seconds=arguments.event_grace_seconds,
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--database", help="Glue database of the gold tables")
     parser.add_argument("--release", help="release to audit, the newest by default")
     parser.add_argument("--json", action="store_true", help="report as JSON")
+    parser.add_argument("--ledger-only", action="store_true", help="only landing and ledger (I1)")
     parser.add_argument("--deep", action="store_true", help="read everything: no bound on payload, scenes, recordings")
     parser.add_argument(
         "--grace-seconds", type=float, default=defaults.grace_seconds, help="age from which a file is an orphan"

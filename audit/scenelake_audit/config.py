@@ -38,6 +38,7 @@ class Depth:
 
     Attributes:
         release: id of the release to audit; None for the newest.
+        is_ledger_only: only landing and ledger (I1): quick, for a check between two full ones.
         is_deep: without bounds: every payload file is hashed, every scene's content hash derived, every raw
             object's messages counted, every release of the chain read.
         grace_seconds: age below which an unreferenced file may still be waiting for its commit.
@@ -46,6 +47,7 @@ class Depth:
     """
 
     release: str | None = None
+    is_ledger_only: bool = False
     is_deep: bool = False
     grace_seconds: float = 3600.0
     event_grace_seconds: float = 60.0

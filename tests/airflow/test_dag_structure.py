@@ -89,7 +89,8 @@ def render(build: DAG, task_id: str, opened: dict[str, Any] | None, **conf: Any)
         ({"batch_id": "b1", "attempt": 2, "rebuild": True, "bucket": "x"}, ["--batch-id=b1", "--attempt=2"]),
         ({"bucket": "x", "prefix": "f/v/"}, ["--bucket=x", "--prefix=f/v/"]),
         ({"prefix": "f/v/", "rebuild": True}, ["--prefix=f/v/", "--rebuild"]),
-        ({"drops": ["s3://x/a b", "s3://x/c"]}, ["--drops=s3://x/a b,s3://x/c"]),
+        ({"drops": ["s3://x/a b", "s3://x/c,d"]}, ['--drops=["s3://x/a b", "s3://x/c,d"]']),
+        ({"drops": None, "prefix": "f/"}, ["--prefix=f/"]),
         ({}, []),
     ],
 )
@@ -113,6 +114,14 @@ def test_a_batch_whose_opening_failed_is_handed_back_too(build: DAG) -> None:
 
 def test_nothing_is_handed_back_when_no_batch_was_opened_by_hand(build: DAG) -> None:
     assert render(build, "hand_back", None, prefix="f/v/").batch_id == ""
+
+
+def test_the_trigger_form_opens_on_what_a_person_fills_in_and_requires_none_of_it(build: DAG) -> None:
+    schemas = {name: build.params.get_param(name).schema for name in build.params}
+    open_fields = [name for name, schema in schemas.items() if "section" not in schema]
+    assert open_fields == ["bucket", "prefix", "drops", "rebuild"]
+    assert [n for n in open_fields if "null" not in schemas[n]["type"]] == ["rebuild"], "the form stars these"
+    assert set(schemas) - set(open_fields) == {"batch_id", "attempt"}
 
 
 @pytest.mark.parametrize("bad", [{"drops": ["not a uri"]}, {"attempt": 0}, {"rebuild": "perhaps"}])

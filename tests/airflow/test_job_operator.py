@@ -27,7 +27,7 @@ for word in ("batch-id", "attempt", "dag-run-id", "result", "exit", "signal", "c
 parser.add_argument("--deaf", action="store_true")
 a = parser.parse_args()
 print("plain words", flush=True)
-line = {"time": "t", "level": "WARNING", "logger": "l", "message": "low light", "drop_id": "d1"}
+line = {"time": "t", "level": "WARNING", "logger": "l", "message": "low light", "stage": "quality", "drop_id": "d1"}
 print(json.dumps(line), file=sys.stderr, flush=True)
 if a.deaf:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -132,7 +132,7 @@ def test_lines_reach_the_task_log_at_their_own_level(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(ScenelakeJobOperator, "log", Log())
     operator().run_job(CONTEXT)
-    assert seen == [(logging.INFO, "plain words"), (logging.WARNING, "low light drop_id=d1")]
+    assert seen == [(logging.INFO, "plain words"), (logging.WARNING, "low light drop_id=d1 stage=quality")]
 
 
 def is_alive(pid: int) -> bool:

@@ -301,7 +301,7 @@ def test_writers_of_main_lose_nothing(make: Make) -> None:
     assert sorted(rows["run_id"].to_pylist()) == ["run0", "run1", "run2", "run3"]
 
 
-def payload(committer: IcebergCommitter, number: int) -> PayloadFile:
+def payload(committer: IcebergCommitter, number: int, recipe: str = "r1") -> PayloadFile:
     """A payload file of one row, at its place."""
     row = {
         "sample_data_id": f"m{number}",
@@ -312,7 +312,7 @@ def payload(committer: IcebergCommitter, number: int) -> PayloadFile:
     }
     data = table_bytes(pa.Table.from_pylist([row], GOLD["camera_frame"].schema))
     table = committer.ensure_table(GOLD["camera_frame"])
-    uri = f"{table.location()}/data/drive_date={DAY}/o1-{number}-000.parquet"
+    uri = f"{table.location()}/data/drive_date={DAY}/o1-{number}-000-{recipe}.parquet"
     with table.io.new_output(uri).create(overwrite=True) as stream:
         stream.write(data)
     return PayloadFile("camera_frame", uri, DAY.isoformat(), number, 1, len(data), "0" * 64)
@@ -333,6 +333,23 @@ def test_payload_files_join_once_and_stay(make: Make) -> None:
     rows = load(committer, "camera_frame").scan(snapshot_id=second.snapshot_id).to_arrow()
     assert sorted(rows["sample_data_id"].to_pylist()) == ["m1", "m2"]
     assert rows["image"].to_pylist() == [b"jpeg", b"jpeg"]
+
+
+def test_another_recipe_s_files_take_the_place_of_the_slots_they_hold_and_of_no_other(make: Make) -> None:
+    committer = make()
+    one, two = payload(committer, 1), payload(committer, 2)
+    first = committer.commit(frames(one, two), candidate(1), None)
+    anew = payload(committer, 1, "r2")
+    second = committer.commit(frames(anew), candidate(2, "b2"), first)
+    assert first is not None
+    assert second is not None
+    table = load(committer, "camera_frame")
+
+    def files(pin: TablePin) -> list[str]:
+        return sorted(t.file.file_path for t in table.scan(snapshot_id=pin.snapshot_id).plan_files())
+
+    assert files(second) == sorted([anew.uri, two.uri])
+    assert files(first) == sorted([one.uri, two.uri]), "the release before keeps the files that it pinned"
 
 
 def test_a_payload_file_that_is_not_there_is_a_bug(make: Make) -> None:

@@ -117,7 +117,7 @@ def test_an_outage_stays_one_on_its_way_through_spark(
     """A bug ends the batch's attempt; an outage is worth another try of the stage."""
     drop = _drop(LocalObjects(tmp_path), "good.mcap", b"data")
     task = DecodeTask(partial(storage, tmp_path), LakePaths("s3://lake"), DecodeConfig(), "recipe")
-    with pytest.raises(expected, match="good.mcap: out of reach") as caught:
+    with pytest.raises(expected, match=r"good\.mcap: out of reach") as caught:
         decode_drops(session, [drop], task)
     assert isinstance(caught.value, TransientError) == (expected is TransientError)
 

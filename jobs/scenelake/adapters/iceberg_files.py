@@ -23,7 +23,7 @@ from pyiceberg.typedef import Record
 from scenelake.adapters.objects import table_bytes
 from scenelake.contracts.commits import TableChange
 from scenelake.contracts.errors import ScenelakeError
-from scenelake.contracts.paths import LakePaths
+from scenelake.contracts.paths import LakePaths, payload_slot
 from scenelake.contracts.stages import PayloadFile
 from scenelake.contracts.tables import Table
 from scenelake.serialise.canonical import conform, digest, sorted_rows
@@ -140,12 +140,14 @@ class TableFiles:
         wanted = {f.uri: f for f in change.payload_files}
         days = _is_in("drive_date", {f.drive_date for f in change.payload_files})
         where = And(days, _is_in(change.owner_column, change.owners)) if change.owners else days
-        live = {f.file_path for f in self._files(where, start)}
-        new = [wanted[uri] for uri in sorted(set(wanted) - live)]
+        live = {f.file_path: f for f in self._files(where, start)}
+        new = [wanted[uri] for uri in sorted(set(wanted) - set(live))]
+        slots = {payload_slot(f.uri) for f in new}
+        superseded = tuple(f for uri, f in live.items() if uri not in wanted and payload_slot(uri) in slots)
         add = tuple(
             self._data_file(f.uri, f.size_bytes, self._footer(f), date.fromisoformat(f.drive_date)) for f in new
         )
-        return FilePlan(add, (), {f.uri: f.sha256 for f in new})
+        return FilePlan(add, superseded, {f.uri: f.sha256 for f in new})
 
     def _footer(self, file: PayloadFile) -> pq.FileMetaData:
         """Parquet metadata from the end of a file, without reading its rows.

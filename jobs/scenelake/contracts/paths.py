@@ -45,6 +45,11 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+def payload_slot(uri: str) -> str:
+    """What a payload file is of, object and slot, whichever recipe wrote it: the name less part and recipe."""
+    return uri.rsplit("/", 1)[-1].rsplit("-", 2)[0]
+
+
 @dataclass(frozen=True, slots=True)
 class LakePaths:
     """Locations in the lake bucket, all as s3:// URIs.
@@ -59,9 +64,12 @@ class LakePaths:
     def warehouse(self) -> str:
         return f"{self.lake}/gold"
 
-    def payload_file(self, table: str, drive_date: str, object_sha256: str, slot: int, part: int) -> str:
-        """Final path of a slotted payload file; ``slot`` counts 20 s from the epoch."""
-        name = f"{object_sha256[:32]}-{slot}-{part:03d}.parquet"
+    def payload_file(self, table: str, drive_date: str, object_sha256: str, slot: int, part: int, recipe: str) -> str:
+        """Final path of a slotted payload file; ``slot`` counts 20 s from the epoch.
+
+        Another recipe writes other bytes and so other files: a release keeps the ones that it pinned.
+        """
+        name = f"{object_sha256[:32]}-{slot}-{part:03d}-{recipe[:8]}.parquet"
         return f"{self.warehouse}/{table}/data/drive_date={drive_date}/{name}"
 
     def batched_file(self, table: str, drive_date: str, batch_id: str, content_hash: str) -> str:

@@ -47,11 +47,18 @@ class Decoding:
     """One object on its way into files."""
 
     def __init__(
-        self, object_sha256: str, config: DecodeConfig, paths: LakePaths, sink: Sink, scratch: Path, folder: str
+        self,
+        object_sha256: str,
+        recipe: str,
+        config: DecodeConfig,
+        paths: LakePaths,
+        sink: Sink,
+        scratch: Path,
+        folder: str,
     ) -> None:
         self._object_sha256 = object_sha256
         self._config = config
-        self._payloads = PayloadFiles(object_sha256, config, paths, sink, scratch)
+        self._payloads = PayloadFiles(object_sha256, recipe, config, paths, sink, scratch)
         self._tables = SmallTables(folder, config.index_rows, config.row_group_bytes, sink, scratch)
         self._decoders: dict[int, ChannelDecoder] = {}
         self._tallies: dict[str, _Tally] = {}

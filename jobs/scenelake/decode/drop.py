@@ -34,7 +34,7 @@ def decode_object(
     scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix="decode-"))
     folder = paths.decoded(recipe, drop.drop_id)
     try:
-        with Decoding(object_sha256, config, paths, sink, scratch, folder) as decoding:
+        with Decoding(object_sha256, recipe, config, paths, sink, scratch, folder) as decoding:
             try:
                 outcome = decoding.run(path, drop, recipe)
             except BadInputError as error:

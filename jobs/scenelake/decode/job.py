@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 
+import pyarrow as pa
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -36,8 +37,8 @@ DROPS_FILE = "drops.json"
 
 
 def decode_params(config: DecodeConfig) -> JsonObject:
-    """The resolved configuration of the stage; its hash is the recipe."""
-    return {"stage": str(Stage.DECODE), "version": DECODE_VERSION, **config.model_dump()}
+    """The resolved configuration of the stage, and the library that writes its bytes; its hash is the recipe."""
+    return {"stage": str(Stage.DECODE), "version": DECODE_VERSION, "pyarrow": pa.__version__, **config.model_dump()}
 
 
 def decode_drops(session: SparkSession, drops: Sequence[Drop], task: DecodeTask) -> list[DropOutcome]:

@@ -46,8 +46,11 @@ class PayloadFiles:
         written: finished files, by URI once ``close`` has run.
     """
 
-    def __init__(self, object_sha256: str, config: DecodeConfig, paths: LakePaths, sink: Sink, scratch: Path) -> None:
+    def __init__(
+        self, object_sha256: str, recipe: str, config: DecodeConfig, paths: LakePaths, sink: Sink, scratch: Path
+    ) -> None:
         self._object_sha256 = object_sha256
+        self._recipe = recipe
         self._config = config
         self._paths = paths
         self._sink = sink
@@ -109,7 +112,7 @@ class PayloadFiles:
         part = self._parts.get(key, 0)
         self._parts[key] = part + 1
         day = datetime.fromtimestamp(slot * self._config.slot_ns // 1_000_000_000, UTC).date()
-        uri = self._paths.payload_file(table, day.isoformat(), self._object_sha256, slot, part)
+        uri = self._paths.payload_file(table, day.isoformat(), self._object_sha256, slot, part, self._recipe)
         path = self._scratch / f"{table}-{slot}-{part}.parquet"
         self._open[key] = _OpenFile(table, slot, uri, day, path, payload_writer(path, table))
         return self._open[key]

@@ -1,6 +1,7 @@
 """Opens the batch of a run: takes up the one it was started for, or claims the drops that a person named."""
 
 import argparse
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--attempt", type=int, help="attempt at that batch; a stale one is fenced off")
     parser.add_argument("--bucket", help="by hand: landing bucket (default: the configured one)")
     parser.add_argument("--prefix", help="by hand: every drop whose key starts with this")
-    parser.add_argument("--drops", help="by hand: s3:// URIs, separated by commas")
+    parser.add_argument("--drops", type=_uris, metavar="JSON", help='by hand: s3:// URIs, ["s3://bucket/key", …]')
     parser.add_argument("--rebuild", action="store_true", help="by hand: also take drops that ended before")
     return run_command("open_batch", parser, _open, argv)
 
@@ -52,6 +53,14 @@ def _open_by_hand(arguments: argparse.Namespace, settings: Settings, ledger: Dyn
     return _answer(ledger, batch)
 
 
+def _uris(text: str) -> list[str]:
+    """A JSON list of URIs: a key may hold any character that could separate them."""
+    uris = json.loads(text)
+    if not (isinstance(uris, list) and all(isinstance(uri, str) for uri in uris)):
+        raise ValueError("expected a list of strings")
+    return [uri.strip() for uri in uris if uri.strip()]
+
+
 def _named_objects(arguments: argparse.Namespace, settings: Settings) -> Iterator[ObjectVersion]:
     """Object versions under the prefix or the URIs.
 
@@ -61,7 +70,7 @@ def _named_objects(arguments: argparse.Namespace, settings: Settings) -> Iterato
     """
     s3 = aws_client("s3", settings)
     if arguments.drops:
-        for uri in filter(None, (part.strip() for part in arguments.drops.split(","))):
+        for uri in arguments.drops:
             try:
                 bucket, key = split_uri(uri)
             except ValueError as error:

@@ -18,6 +18,9 @@ FINAL_EXIT_CODES = frozenset({ExitCode.BAD_INPUT, ExitCode.BUG, ExitCode.CONFIGU
 LEDGER_JOBS = {"claim": "scenelake.ledger.claim_job", "hand_back": "scenelake.ledger.hand_back_job"}
 """Jobs that are not stages of a batch."""
 
+SAME_IN_EVERY_LINE = frozenset({"stage", "batch_id", "attempt"})
+"""What a job writes into each of its log lines."""
+
 
 class ScenelakeJobOperator(BaseOperator):
     """Runs a stage (or a ledger job) of Scenelake wherever the ``runtime`` setting says.
@@ -153,5 +156,6 @@ def _json_object(line: str) -> dict[str, Any] | None:
 
 def _rest(entry: dict[str, Any]) -> str:
     shown = {k: v for k, v in entry.items() if k not in ("time", "level", "logger", "message", "exception")}
-    words = "".join(f" {name}={value}" for name, value in shown.items())
+    # What is the same in every line of the task goes last: the log view cuts a line at its right edge.
+    words = "".join(f" {name}={shown[name]}" for name in sorted(shown, key=SAME_IN_EVERY_LINE.__contains__))
     return words + (f"\n{entry['exception']}" if "exception" in entry else "")

@@ -3,7 +3,7 @@
 import pytest
 
 from scenelake.contracts.errors import BadInputError
-from scenelake.contracts.paths import LakePaths, parse_drop_key, split_uri
+from scenelake.contracts.paths import LakePaths, parse_drop_key, payload_slot, split_uri
 
 
 def test_a_key_is_taken_apart() -> None:
@@ -23,7 +23,9 @@ def test_keys_outside_the_layout_name_themselves(key: str) -> None:
 
 def test_locations_are_functions_of_identities() -> None:
     paths = LakePaths("s3://lake")
-    first = paths.payload_file("camera_frame", "2026-01-02", "ab" * 32, 3, 0)
-    assert first == f"s3://lake/gold/camera_frame/data/drive_date=2026-01-02/{'ab' * 16}-3-000.parquet"
+    first = paths.payload_file("camera_frame", "2026-01-02", "ab" * 32, 3, 0, "cd" * 8)
+    assert first == f"s3://lake/gold/camera_frame/data/drive_date=2026-01-02/{'ab' * 16}-3-000-cdcdcdcd.parquet"
+    other = paths.payload_file("camera_frame", "2026-01-02", "ab" * 32, 3, 1, "ef" * 8)
+    assert payload_slot(first) == payload_slot(other) != payload_slot(first.replace("-3-", "-4-"))
     assert paths.release(7) == "s3://lake/releases/00000007.json"
     assert split_uri(first)[0] == "lake"

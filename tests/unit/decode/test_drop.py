@@ -17,8 +17,8 @@ from scenelake.contracts import ids
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.tables import GOLD, MESSAGE_INDEX
 from scenelake.decode.config import DecodeConfig
-from scenelake.decode.task import DecodeTask, finished_outcome
 from scenelake.decode.ruling_time import END_NS
+from scenelake.decode.task import DecodeTask, finished_outcome
 
 T0_NS = 1_700_000_000_000_000_000
 SLOT_NS = 20_000_000_000

@@ -39,10 +39,10 @@ def test_by_hand_a_prefix_is_registered_and_claimed(zone, ask) -> None:
 
 
 def test_by_hand_drops_are_named_by_uri(zone, ask) -> None:
-    zone.put("f/v/d/a.mcap")
-    zone.put("f/v/d/a.mcap.part")
-    _, answer = ask(open_batch_job, "--drops", "s3://scenelake-landing/f/v/d/a.mcap,")
-    assert [d.key for d in zone.ledger.drops_of(answer["batch_id"], 1)] == ["f/v/d/a.mcap"]
+    zone.put("f/v/d/run 1,b.mcap")
+    zone.put("f/v/d/run 1,b.mcap.part")
+    _, answer = ask(open_batch_job, "--drops", '["s3://scenelake-landing/f/v/d/run 1,b.mcap", ""]')
+    assert [d.key for d in zone.ledger.drops_of(answer["batch_id"], 1)] == ["f/v/d/run 1,b.mcap"]
 
 
 def test_nothing_to_claim_is_an_answer_with_a_reason(zone, ask) -> None:
@@ -55,8 +55,8 @@ def test_nothing_to_claim_is_an_answer_with_a_reason(zone, ask) -> None:
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["--drops", "s3://scenelake-landing/f/v/d/none.mcap"], ExitCode.BAD_INPUT),
-        (["--drops", "/local/file"], ExitCode.BAD_INPUT),
+        (["--drops", '["s3://scenelake-landing/f/v/d/none.mcap"]'], ExitCode.BAD_INPUT),
+        (["--drops", '["/local/file"]'], ExitCode.BAD_INPUT),
         ([], ExitCode.CONFIGURATION),
         (["--batch-id", "b1"], ExitCode.CONFIGURATION),
         (["--batch-id", "b1", "--attempt", "1"], ExitCode.FENCED),

@@ -64,6 +64,7 @@ class DriveMaker:
         lost: int = 2,
         duplicate: bool = False,
         changed_scene: int | None = None,
+        recipe: str = "recipe-1",
     ) -> DriveInput:
         """A drive of one object: ``scenes`` scenes of FRAMES camera frames and IMU rows each.
 
@@ -75,7 +76,7 @@ class DriveMaker:
         messages = [
             self._message(object_sha, drive_id, s, c, i) for s in range(scenes) for c in CHANNELS for i in range(FRAMES)
         ]
-        files = [self._payload(object_sha, s, messages) for s in range(scenes)]
+        files = [self._payload(object_sha, s, messages, recipe) for s in range(scenes)]
         by_slot = {f.slot: f.uri for f in files}
         for m in messages:
             if m["payload_table"] == "camera_frame":
@@ -123,14 +124,14 @@ class DriveMaker:
             "_scene": scene,
         }
 
-    def _payload(self, object_sha: str, scene: int, messages: list[dict[str, Any]]) -> PayloadFile:
+    def _payload(self, object_sha: str, scene: int, messages: list[dict[str, Any]], recipe: str) -> PayloadFile:
         mine = [m for m in messages if m["_scene"] == scene and m["payload_table"] == "camera_frame"]
         columns = ("sample_data_id", "channel", "timestamp_ns", "object_sha256", "drive_date")
         rows = [
             {c: m[c] for c in columns} | {"image": b"jpeg %d" % i, "image_format": "jpeg"} for i, m in enumerate(mine)
         ]
         data = parquet(rows_of("camera_frame", rows))
-        uri = self._paths.payload_file("camera_frame", DAY.isoformat(), object_sha, scene, 0)
+        uri = self._paths.payload_file("camera_frame", DAY.isoformat(), object_sha, scene, 0, recipe)
         self._write(uri, data)
         return PayloadFile(
             "camera_frame", uri, DAY.isoformat(), scene, len(rows), len(data), sha256(data).hexdigest()

@@ -1,0 +1,362 @@
+"""The auditor on a true lake: it finds nothing, and finds each violation that is planted (I6)."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.audit_lake import SmallLake, fill, recording
+from tests.contract.audit_plants import Planter, Rows
+from tests.contract.catalog_server import KEYS, aws
+
+from scenelake.contracts import ids
+from scenelake.runtime.settings import Settings
+from scenelake_audit.audit import audit
+from scenelake_audit.cli import CLEAN, COULD_NOT_AUDIT, VIOLATIONS, main
+from scenelake_audit.compare import compare
+from scenelake_audit.config import Depth, Lake
+from scenelake_audit.report import CHECKS, Report
+
+STRICT = Depth(is_deep=True, grace_seconds=0.0, event_grace_seconds=0.0)
+LEDGER = replace(STRICT, is_ledger_only=True)
+Found = set[tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        with aws(tmp_path_factory.mktemp("home")) as found:
+            yield found
+
+
+@pytest.fixture(scope="module")
+def lake(settings: Settings, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallLake:
+    made = SmallLake(settings, repository)
+    fill(made, tmp_path_factory.mktemp("recordings"))
+    return made
+
+
+def place(lake: SmallLake) -> Lake:
+    s = lake.settings
+    return Lake(s.endpoint_url, s.region, s.landing_bucket, s.lake_bucket, s.ledger_table, s.glue_database)
+
+
+def test_a_true_lake_is_clean_and_every_check_looked_at_something(lake: SmallLake) -> None:
+    report = audit(place(lake), STRICT)
+    assert report.is_clean, report.to_text()
+    assert not report.notes
+    assert {c for c in CHECKS if not c.startswith("I5")} == set(+report.examined)
+    assert audit(place(lake), LEDGER).is_clean
+
+
+def test_bounds_leave_out_and_say_so(lake: SmallLake) -> None:
+    report = audit(place(lake), Depth(payload_bytes=0, recording_bytes=0, scenes=1, releases=1))
+    assert report.is_clean, report.to_text()
+    assert [n.split(";")[0].split(" (")[0].lstrip("0123456789 ") for n in report.notes] == [
+        "payload files were not hashed",
+        "releases before 3 were only counted",
+        "raw objects were not read",
+        "the content hash of 5 scenes was not derived anew",
+    ]
+
+
+def test_an_earlier_release_is_clean_too(lake: SmallLake) -> None:
+    report = audit(place(lake), replace(STRICT, release="r00000002"))
+    assert report.is_clean, report.to_text()
+
+
+LEDGER_PLANTS: dict[str, tuple[Callable[[Planter], Any], set[str]]] = {
+    "a ledger row is lost": (
+        lambda p: p.remove_item(f"DROP#{p.lake.names['first']}"),
+        {"I1.registered"},
+    ),
+    "an object was never registered": (lambda p: _unregistered(p), {"I1.registered"}),
+    "an unknown state": (lambda p: p.edit_drop("first", state="DONE", state_key="DROP#DONE"), {"I1.state"}),
+    "two states: the index says another": (lambda p: p.edit_drop("first", state_key="DROP#PENDING"), {"I1.state"}),
+    "two states: the history ends in another": (
+        lambda p: p.edit_drop("first", history=p.item(f"DROP#{p.lake.names['first']}")["history"][:-1]),
+        {"I1.state"},
+    ),
+    "rejected without a reason": (lambda p: p.edit_drop("noise", reason=""), {"I1.state"}),
+    "a ledger row under another identity": (lambda p: _renamed(p), {"I1.identity", "I1.registered"}),
+    "a ledger row with another size": (lambda p: p.edit_drop("first", size_bytes=1), {"I1.identity"}),
+    "the batch is closed and its drop is claimed": (
+        lambda p: p.put_item({**_open_batch(p), "state": "CLOSED", "state_key": "BATCH#CLOSED"}),
+        {"I1.claim", "I1.batch"},
+    ),
+    "a later attempt holds the batch": (lambda p: p.put_item({**_open_batch(p), "attempt": 2}), {"I1.claim"}),
+    "a lapsed lease": (
+        lambda p: p.put_item({**_open_batch(p), "lease_until_ns": time.time_ns() - 10**9}),
+        {"I1.lease"},
+    ),
+    "an open batch without a drop": (
+        lambda p: p.put_item({**_open_batch(p), "pk": "BATCH#b-nobody", "batch_id": "b-nobody", "drop_ids": []}),
+        {"I1.batch"},
+    ),
+    "a drive lock that nobody holds": (
+        lambda p: p.put_item({"pk": "DRIVE#d-nobody", "batch_id": "b-nobody"}),
+        {"I1.batch"},
+    ),
+    "a duplicate of nothing": (lambda p: p.edit_outcome("copy", duplicate_of="0" * 64), {"I1.duplicate"}),
+    "a duplicate of other content": (
+        lambda p: p.edit_outcome("copy", duplicate_of=p.lake.names["first"]),
+        {"I1.duplicate"},
+    ),
+    "a release that is not there": (lambda p: p.edit_outcome("first", release_id="r00000099"), {"I1.release"}),
+    "an object version is gone without a tombstone": (lambda p: _vanished(p), {"I4.tombstone"}),
+}
+
+
+def _unregistered(p: Planter) -> None:
+    where = {"Bucket": p.lake.settings.landing_bucket, "Key": "fleet/car/d9/unheard.mcap"}
+    version = p.lake.s3.put_object(**where, Body=b"unheard")["VersionId"]
+    p.callback(p.lake.s3.delete_object, **where, VersionId=version)
+
+
+def _renamed(p: Planter) -> None:
+    item = p.item(f"DROP#{p.lake.names['first']}")
+    p.remove_item(item["pk"])
+    p.put_item({**item, "pk": f"DROP#{'0' * 64}"})
+
+
+def _vanished(p: Planter) -> None:
+    """A drop of an object version that the bucket lacks."""
+    item = p.item(f"DROP#{p.lake.names['first']}")
+    version = "gone"
+    drop_id = ids.drop_id(item["bucket"], item["key"], version)
+    p.put_item({**item, "pk": f"DROP#{drop_id}", "drop_id": drop_id, "version_id": version})
+
+
+def _open_batch(p: Planter) -> dict[str, Any]:
+    drop = p.item(f"DROP#{p.lake.names['claimed']}")
+    return p.item(f"BATCH#{drop['batch_id']}")
+
+
+@pytest.mark.parametrize("name", LEDGER_PLANTS)
+def test_a_wrong_ledger_is_caught(lake: SmallLake, name: str) -> None:
+    plant, expected = LEDGER_PLANTS[name]
+    with Planter(lake) as planter:
+        plant(planter)
+        report = audit(place(lake), LEDGER)
+        assert set(report.counts) == expected, report.to_text()
+        assert all(v.subject and v.expected and v.found for v in report.violations)
+    assert audit(place(lake), LEDGER).is_clean, "the planted violation was not taken out again"
+
+
+def plant_files_and_documents(p: Planter) -> Found:
+    """Wrong documents and files; every one leaves the others alone."""
+    lake, uri = p.lake, p.lake.settings.lake_uri
+    drives = {n: ids.drive_id("fleet", "car", n) for n in ("d1", "d2")}
+    payload = {
+        (r["payload_table"], r["drive_id"]): r["payload_file"]
+        for r in p.rows("sample_data")
+        if r["payload_file"] and "/gold/" in r["payload_file"]
+    }
+    flipped, missing = payload["camera_frame", drives["d2"]], payload["lidar_sweep", drives["d1"]]
+    data = bytearray(lake.objects.read(flipped))
+    data[len(data) // 2] ^= 1
+    evidence = p.rows("quarantine")[0]
+    cut = lake.ledger.get(lake.names["cut"])
+    assert cut is not None
+    p.edit_release(2, lambda d: d.update(parent="r00000009", merkle_root="0" * 64, attempt=9))
+    p.edit_release(3, lambda d: d["delta"].update(replaced={}))
+    p.edit_release(3, lambda d: d["tables"]["qc_result"].update(snapshot_id=1))
+    p.edit_release(3, lambda d: d["tables"]["drive"].update(nbr_rows=99))
+    p.put(flipped, bytes(data))
+    p.put(missing, None)
+    p.put(f"{uri}/gold/imu/data/drive_date=2024-01-01/stray.parquet", b"nobody asked for it")
+    p.put(evidence["evidence_uri"], None)
+    p.put(f"{cut.outcome['decoded_uri']}/outcome.json", None)
+    p.edit_outcome("late", object_sha256="0" * 64)
+    p.edit_outcome("first", messages=1)
+    return {
+        ("I3.chain", "00000002.json"),
+        ("I3.merkle", "r00000002"),
+        ("I3.attempt", "r00000002"),
+        ("I3.delta", "r00000003 replaced"),
+        ("I3.ancestry", "qc_result"),
+        ("I4.rows", "table drive"),
+        ("I4.sha256", flipped),
+        ("I4.exists", missing),
+        ("I4.orphan", "stray.parquet"),
+        ("I4.tombstone", evidence["scene_id"]),
+        ("I4.tombstone", lake.names["cut"]),
+        ("I2.recording", lake.names["late"]),
+        ("I2.account", lake.names["first"]),
+    }
+
+
+def plant_a_broken_chain(p: Planter) -> Found:
+    releases = f"{p.lake.settings.lake_uri}/releases"
+    p.put(f"{releases}/00000001.json", b"{")
+    p.put(f"{releases}/00000002.json", None)
+    return {("I3.chain", "00000001.json"), ("I3.chain", "00000002.json"), ("I1.release", p.lake.names["second"])}
+
+
+def plant_a_second_release(p: Planter) -> Found:
+    """The newest release once more under the next number: one batch, two releases."""
+    document = p.lake.objects.read(f"{p.lake.settings.lake_uri}/releases/00000003.json")
+    p.put(f"{p.lake.settings.lake_uri}/releases/00000004.json", document)
+    return {("I3.chain", "00000004.json"), ("I3.attempt", "r00000003"), ("I3.delta", "replaced")}
+
+
+def plant_rows(p: Planter) -> Found:
+    """What a wrong pipeline would commit: files, hashes and tokens in order, and rows that are wrong."""
+    d1, d2, d3, d4 = (ids.drive_id("fleet", "car", n) for n in ("d1", "d2", "d3", "d4"))
+    tables: dict[str, Rows] = {
+        name: p.rows(name)
+        for name in (
+            "scene", "sample", "sample_data", "sync_index", "imu", "release_scene", "message_account", "quarantine",
+        )
+    }  # fmt: skip
+
+    def pick(table: str, drive: str, **values: Any) -> dict[str, Any]:
+        rows = (r for r in tables[table] if r["drive_id"] == drive and values.items() <= r.items())
+        return next(rows)
+
+    lost = pick("sample_data", d2, channel="/odd")
+    tables["sample_data"].remove(lost)
+    misplaced = pick("sample_data", d1, channel="/lidar", row_index=1)
+    misplaced["row_index"] = 0
+    nowhere = pick("sample_data", d4, channel="/camera")
+    nowhere["payload_file"] = "s3://elsewhere/nothing.parquet"
+    twice = pick("sample_data", d1, channel="/odd")
+    tables["sample_data"].append(dict(twice))
+    dangling = pick("sync_index", d2, channel="/imu", is_match=True)
+    dangling["sample_data_id"] = "nothing"
+    unmatched = pick("sync_index", d2, channel="/camera", is_match=True)
+    unmatched["sample_data_id"] = None
+    doubled = pick("scene", d4)
+    tables["scene"].append(dict(doubled))
+    extra = {**pick("scene", d2), "scene_id": "extra"}
+    tables["scene"].append(extra)
+    unreleased = pick("release_scene", d2)
+    tables["release_scene"].remove(unreleased)
+    last = pick("sample", d4, next_sample_id=None)
+    tables["sample"].remove(last)
+    homeless = pick("imu", d1)
+    homeless["scene_id"] = "homeless"
+    changed = pick("imu", d2)
+    changed["frame_id"] = "another"
+    gone = pick("imu", d4)
+    tables["imu"].remove(gone)
+    unbalanced = pick("message_account", d4, channel="/imu", drop_id=p.lake.names["cut"])
+    unbalanced["nbr_messages"] += 1
+    unexplained = pick("message_account", d2, channel="/lidar", drop_id=p.lake.names["second"])
+    unexplained |= {"nbr_accepted": unexplained["nbr_accepted"] - 1, "nbr_unassigned": 1}
+    tables["quarantine"] = [r for r in tables["quarantine"] if r["drive_id"] != d3]
+    p.commit_rows(tables)
+    return {
+        ("I2.gold", f"{lost['object_sha256']}, /odd"),
+        ("I2.gold", f"{unexplained['object_sha256']}, /lidar"),
+        ("I2.reason", f"{p.lake.names['second']}, /lidar"),
+        ("I2.reason", d3),
+        ("I2.balance", f"{p.lake.names['cut']}, /imu"),
+        ("I2.account", p.lake.names["cut"]),
+        ("I3.payload", misplaced["sample_data_id"]),
+        ("I3.payload", nowhere["sample_data_id"]),
+        ("I3.payload", gone["sample_data_id"]),
+        ("I3.keys", twice["sample_data_id"]),
+        ("I3.sync", f"{dangling['sample_id']}, /imu"),
+        ("I3.sync", f"{unmatched['sample_id']}, /camera"),
+        ("I3.sync", f"{last['sample_id']}, /camera"),
+        ("I3.scenes", doubled["scene_id"]),
+        ("I3.scenes", "extra"),
+        ("I3.release_scene", unreleased["scene_id"]),
+        ("I3.keyframes", last["scene_id"]),
+        ("I3.rows", "homeless"),
+        ("I3.content", changed["scene_id"]),
+        ("I3.content", lost["scene_id"]),
+        ("I3.ancestry", "table scene"),
+    }
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [plant_files_and_documents, plant_a_broken_chain, plant_a_second_release, plant_rows],
+    ids=lambda plant: plant.__name__,
+)
+def test_a_wrong_lake_is_caught(lake: SmallLake, plant: Callable[[Planter], Found]) -> None:
+    with Planter(lake) as planter:
+        expected = plant(planter)
+        report = audit(place(lake), STRICT)
+    missed = [(c, s) for c, s in expected if not any(v.check == c and s in v.subject for v in report.violations)]
+    assert not missed, f"missed {missed}\n{report.to_text()}"
+    # A flawed release hides or disturbs a little more than what was planted; nothing else may be called wrong.
+    collateral = {"I3.payload", "I4.sha256", "I4.orphan", "I2.recording", "I3.ancestry", "I3.content", "I2.gold"}
+    assert set(report.counts) <= {c for c, _ in expected} | collateral, report.to_text()
+
+
+def test_every_check_has_been_made_to_fail() -> None:
+    """Holds the list of plants to the list of checks."""
+    source = Path(__file__).read_text()
+    assert not [c for c in CHECKS if f'"{c}"' not in source and f'("{c}"' not in source]
+
+
+def test_the_lake_is_clean_again_and_the_command_says_so(lake: SmallLake, capsys: pytest.CaptureFixture[str]) -> None:
+    s = lake.settings
+    options = ["--stack", ".scenelake/stack.json", "--endpoint-url", str(s.endpoint_url), "--region", s.region,
+               "--landing", s.landing_bucket, "--lake", s.lake_bucket, "--ledger", s.ledger_table,
+               "--database", s.glue_database, "--deep", "--grace-seconds", "0"]  # fmt: skip
+    assert main(options) == CLEAN, capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("clean\n")
+    assert main([*options, "--release", "r00000077"]) == COULD_NOT_AUDIT
+    assert "r00000077" in capsys.readouterr().err
+
+
+def test_a_table_that_is_not_there_cannot_be_audited(lake: SmallLake, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--endpoint-url", str(lake.settings.endpoint_url), "--ledger", "no-such-table"]) == COULD_NOT_AUDIT
+    assert "could not audit" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def twin(lake: SmallLake, settings: Settings, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallLake:
+    """Another lake that was given the first lake's first drop, under another object version and at another time."""
+    other = replace(
+        settings, landing_bucket="twin-landing", lake_bucket="twin-lake", ledger_table="twin", glue_database="twin"
+    )
+    lake.s3.create_bucket(
+        Bucket=other.lake_bucket, CreateBucketConfiguration={"LocationConstraint": settings.region}
+    )  # fmt: skip
+    import boto3
+
+    glue = boto3.client("glue", region_name=settings.region, endpoint_url=settings.endpoint_url)
+    glue.create_database(DatabaseInput={"Name": other.glue_database})
+    made = SmallLake(other, repository)
+    folder = tmp_path_factory.mktemp("twin")
+    made.drop("first", "fleet/car/d1/a.mcap", recording(folder / "good.mcap", seed=1))
+    made.build()
+    return made
+
+
+def test_the_same_drops_make_the_same_lake(lake: SmallLake, twin: SmallLake) -> None:
+    assert lake.names["first"] != twin.names["first"]
+    report = compare((place(lake), "r00000001"), (place(twin), None))
+    assert report.is_clean, report.to_text()
+    assert report.examined["I5.payload"] > 3
+    assert report.examined["I5.rows"] > 100
+
+
+def test_differences_between_lakes_are_named(
+    lake: SmallLake, twin: SmallLake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Planter(twin) as planter:
+        rows = planter.rows("imu")
+        rows[0]["frame_id"] = "another"
+        planter.commit_rows({"imu": rows})
+        payload = next(i.uri for i in twin.objects.list("s3://twin-lake/gold/camera_frame/data/"))
+        planter.put(payload, b"not the same")
+        report: Report = compare((place(lake), "r00000001"), (place(twin), None))
+    assert report.counts == Counter({"I5.rows": 2, "I5.payload": 1}), report.to_text()
+    assert any("another" in v.subject and v.subject.startswith("imu") for v in report.violations)
+    assert any(v.subject in payload for v in report.violations)
+    endpoint = lake.settings.endpoint_url
+    text = f"{lake.settings.lake_bucket}@{endpoint}"
+    assert main(["compare", f"{text}#r00000001", f"twin-lake@{endpoint}"]) == CLEAN, capsys.readouterr().out
+    assert main(["compare", f"{text}#r00000001", f"{text}#r00000002"]) == VIOLATIONS
+    assert "lidar_sweep" in capsys.readouterr().out
