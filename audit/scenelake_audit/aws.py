@@ -80,6 +80,11 @@ class Aws:
             for entry in page.get("Contents", ()):
                 yield entry["Key"], entry["Size"], _seconds(entry["LastModified"])
 
+    def folders(self, bucket: str, prefix: str) -> Iterator[str]:
+        """Names right below a prefix that have something below them, each with its trailing slash."""
+        for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/"):
+            yield from (entry["Prefix"] for entry in page.get("CommonPrefixes", ()))
+
     def exists(self, bucket: str, key: str, version_id: str | None = None) -> bool:
         extra = {"VersionId": version_id} if version_id and version_id != "null" else {}
         try:

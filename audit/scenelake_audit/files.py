@@ -122,18 +122,30 @@ class FileAudit:
             self._report.violate("I4.rows", f"table {name}", expected, f"{nbr_rows} rows in its data files")
 
     def _outcome_rows(self) -> Iterator[tuple[str, str, str]]:
-        sql = "SELECT drop_id, decoded_uri, state FROM drops WHERE decoded_uri IS NOT NULL"
-        for drop_id, uri, state in self._db.rows(sql):
-            bucket, key = split_uri(uri)
-            data = self._aws.read(bucket, f"{key}/outcome.json") if bucket else None
-            try:
-                files = json.loads(data)["payload_files"] if data is not None else None
-            except (ValueError, KeyError):
-                files = None
-            if files is not None:
-                yield from ((f["uri"], f["sha256"], drop_id) for f in files)
-            elif state in ("BUILT", "DUPLICATE"):
-                self._report.violate("I4.tombstone", f"drop {drop_id}", f"decode's outcome at {uri}", "none that reads")
+        """Payload files of decode's outcomes: of the recipe that the ledger names, and of every other one.
+
+        An earlier release may pin what an earlier recipe wrote.
+        """
+        recipes = list(self._aws.folders(self._lake.lake, "work/decoded/"))
+        sql = "SELECT drop_id, decoded_uri, state FROM drops WHERE decoded_uri IS NOT NULL OR state = 'CLAIMED'"
+        for drop_id, named, state in self._db.rows(sql):
+            others = {f"s3://{self._lake.lake}/{recipe}{drop_id}" for recipe in recipes}
+            for uri in sorted({named or "", *others} - {""}):
+                files = self._payload_files(uri)
+                if files is not None:
+                    yield from ((file["uri"], file["sha256"], drop_id) for file in files)
+                elif uri == named and state in ("BUILT", "DUPLICATE"):
+                    expected = f"decode's outcome at {uri}"
+                    self._report.violate("I4.tombstone", f"drop {drop_id}", expected, "none that reads")
+
+    def _payload_files(self, decoded_uri: str) -> list[dict[str, Any]] | None:
+        bucket, key = split_uri(decoded_uri)
+        data = self._aws.read(bucket, f"{key}/outcome.json") if bucket else None
+        try:
+            found: list[dict[str, Any]] | None = json.loads(data)["payload_files"] if data is not None else None
+        except (ValueError, KeyError):
+            return None
+        return found
 
     def _readable(self) -> list[DataFile]:
         """Every small table's files, and payload files up to the bound: those with the smallest hash of their name."""

@@ -57,10 +57,10 @@ def test_a_true_lake_is_clean_and_every_check_looked_at_something(lake: SmallLak
 def test_bounds_leave_out_and_say_so(lake: SmallLake) -> None:
     report = audit(place(lake), Depth(payload_bytes=0, recording_bytes=0, scenes=1, releases=1))
     assert report.is_clean, report.to_text()
-    assert [n.split(";")[0].split(" (")[0].lstrip("0123456789 ") for n in report.notes] == [
+    assert sorted(n.split(";")[0].split(" (")[0].lstrip("0123456789 ") for n in report.notes) == [
         "payload files were not hashed",
-        "releases before 3 were only counted",
         "raw objects were not read",
+        "releases before 3 were only counted",
         "the content hash of 5 scenes was not derived anew",
     ]
 

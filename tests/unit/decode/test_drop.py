@@ -61,7 +61,7 @@ def test_every_message_is_indexed_once_and_leads_to_its_row(drive: Path, decode:
             assert payload["object_sha256"] == outcome.object_sha256
             slot_start = row["log_time_ns"] // SLOT_NS * SLOT_NS
             assert payload["drive_date"].isoformat() == str(np.datetime64(slot_start, "ns").astype("datetime64[D]"))
-            assert f"-{row['log_time_ns'] // SLOT_NS}-000.parquet" in row["payload_file"]
+            assert f"-{row['log_time_ns'] // SLOT_NS}-000-" in row["payload_file"]
     stamps = [row["timestamp_ns"] for row in index]
     assert (outcome.start_ns, outcome.exclusive_end_ns) == (min(stamps), max(stamps) + 1)
     assert {f.table for f in outcome.payload_files} == {"camera_frame", "raw_message"}
@@ -110,8 +110,8 @@ def test_log_times_that_jump_between_slots_continue_in_parts(
     sent = [("/camera", ros.image(jpeg), T0_NS + (i % 3) * SLOT_NS) for i in range(9)]
     path = record({"/camera": CHANNELS["/camera"]}, sent)
     result = decode(path, DecodeConfig(max_open_files=2))
-    names = sorted(f.uri.rsplit("-", 1)[1] for f in result.outcome.payload_files)
-    assert names == ["000.parquet"] * 3 + ["001.parquet"] * 3 + ["002.parquet"] * 3
+    names = sorted(f.uri.rsplit("-", 2)[1] for f in result.outcome.payload_files)
+    assert names == ["000"] * 3 + ["001"] * 3 + ["002"] * 3
     for row in result.index:
         result.payload(row)
     rejected = decode(path, DecodeConfig(max_open_files=2, max_payload_files=4)).outcome
@@ -232,7 +232,10 @@ def test_a_task_decodes_from_the_bucket_and_is_not_done_twice(drive: Path, decod
     task = DecodeTask(lambda: objects, LakePaths("s3://lake"), DecodeConfig(), "other")
     outcome = task(drop)
     assert outcome.object_sha256 == ids.merkle_root([bytes.fromhex(result.outcome.object_sha256)])
-    assert replace(outcome, recipe=result.outcome.recipe) == result.outcome
+    assert [f.sha256 for f in outcome.payload_files] == [f.sha256 for f in result.outcome.payload_files]
+    assert not {f.uri for f in outcome.payload_files} & {f.uri for f in result.outcome.payload_files}
+    same = {"recipe": result.outcome.recipe, "payload_files": result.outcome.payload_files}
+    assert replace(outcome, **same) == result.outcome
     folder = LakePaths("s3://lake").decoded("other", drop.drop_id)
     assert finished_outcome(objects, folder) == outcome
     objects.delete(drop.uri)
