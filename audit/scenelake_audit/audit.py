@@ -61,8 +61,10 @@ def _check_release(
     tables = open_tables(release, lake, report)
     files = FileAudit(aws, lake, depth, database, report, tables)
     files.load()
-    is_open = database.value("SELECT count(*) FROM batches WHERE batch_id = ? AND state = 'OPEN'", [release.batch_id])
-    check_snapshots(releases, tables, lake, bool(is_open), report)
+    # Read anew, and before the catalog: a batch is closed only after main has followed its release.
+    batch = aws.items_now(lake.ledger, [f"BATCH#{release.batch_id}"])[0]
+    is_open = batch is not None and batch.get("state") == "OPEN"
+    check_snapshots(releases, tables, lake, is_open, report)
     is_newest = release.number == numbers[-1]
     AccountAudit(aws, lake, depth, database, report, release.release_id, is_newest).check()
     SceneAudit(aws, depth, database, report, release).check()

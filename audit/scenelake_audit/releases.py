@@ -182,6 +182,10 @@ class ReleaseAudit:
         self._report.examine("I3.attempt")
         subject = release.release_id
         attempt = batches.get(release.batch_id)
+        if attempt is None or release.attempt > attempt:
+            # The batch may be younger than the reading of the ledger.
+            now = self._aws.items_now(self._lake.ledger, [f"BATCH#{release.batch_id}"])[0]
+            attempt = now["attempt"] if now else None
         if attempt is None:
             expected = "a batch that the ledger knows"
             self._report.violate("I3.attempt", subject, expected, f"batch {release.batch_id}, unknown")

@@ -13,7 +13,6 @@ import numpy as np
 from scenelake.adapters.dynamo_ledger import DynamoLedger
 from scenelake.adapters.objects import read_json, s3_objects, write_json
 from scenelake.adapters.recording_writer import RecordingWriter
-from scenelake.contracts import ids
 from scenelake.contracts.drops import Batch, Drop
 from scenelake.contracts.releases import Release
 from scenelake.contracts.stages import DecodedDrop, DrivePlan, Stage, StageArguments, StageOutcome
@@ -191,8 +190,3 @@ def fill(lake: SmallLake, folder: Path) -> None:
     landing = lake.settings.landing_bucket
     lake.s3.delete_object(Bucket=landing, Key="fleet/car/d2/b.mcap")
     lake.s3.put_object(Bucket=landing, Key="fleet/car/d7/", Body=b"")
-
-
-def sample_id(scene_id: str) -> str:
-    """A keyframe that no table holds."""
-    return ids.sample_id(scene_id, 1)

@@ -18,6 +18,10 @@ from scenelake.stack.preflight import missing_prerequisites
 from scenelake.stack.up import StackInfo, stack_config, start
 
 
+_INTERRUPTED = 130
+"""What a shell answers for a command that Ctrl-C ended."""
+
+
 def start_stack(console: Console) -> StackInfo:
     """Starts the laptop stack, or finds it running.
 
@@ -78,7 +82,11 @@ def upload_all(console: Console, workspace: Workspace, files: Sequence[tuple[Pat
 def follow_and_sum_up(console: Console, workspace: Workspace, uploads: Sequence[Upload], timeout_seconds: float) -> int:
     """Follows drops to their end, prints the summary and returns the exit code."""
     follower = Follower(workspace.ledger, workspace.airflow, [u.drop_id for u in uploads])
-    in_time = follower.watch(console, timeout_seconds)
+    try:
+        in_time = follower.watch(console, timeout_seconds)
+    except KeyboardInterrupt:
+        console.print("stopped following; the build goes on, and `scenelake status` tells how far it is")
+        return _INTERRUPTED
     seen = follower.seen
     if not in_time:
         console.print(f"[red]stopped following after {timeout_seconds:.0f} s[/]")
