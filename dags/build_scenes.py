@@ -26,6 +26,7 @@ from scenelake_airflow.operators.job import ScenelakeJobOperator
 BATCH = "(ti.xcom_pull(task_ids='open_batch') or params)"
 BATCH_ID = f"{{{{ {BATCH}['batch_id'] or '' }}}}"
 ATTEMPT = f"{{{{ {BATCH}['attempt'] or '' }}}}"
+FAILURES = "(ti.xcom_pull(task_ids=task.upstream_task_ids, key='failure') | select | join('; '))"
 
 # Params with a section are folded away in the Trigger form; the ones for a person have none.
 SET_BY_INGEST = "Set by ingest_drops; leave empty by hand"
@@ -131,6 +132,7 @@ with DAG(
         "hand_back",
         "Runs only when a stage failed for good: lets the lease lapse, so that the next claim tries again.",
         minutes=5,
+        arguments=[f"{{{{ '--failure=' ~ {FAILURES} if {FAILURES} }}}}"],
         trigger_rule=TriggerRule.ONE_FAILED,
         outlets=[BACKLOG],
     )

@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--event-grace-seconds", type=float, default=defaults.event_grace_seconds,
-        help="age from which an object version must be in the ledger",
+        help="age from which an object version must be in the ledger, and a lapsed batch claimed again",
     )  # fmt: skip
     parser.add_argument("--compare", metavar="LAKE", help=f"compare with another lake (I5): {_LAKE}")
     commands = parser.add_subparsers(dest="command", metavar="")

@@ -42,7 +42,8 @@ class Depth:
         is_deep: without bounds: every payload file is hashed, every scene's content hash derived, every raw
             object's messages counted, every release of the chain read.
         grace_seconds: age below which an unreferenced file may still be waiting for its commit.
-        event_grace_seconds: age below which an object version may still be waiting for its event.
+        event_grace_seconds: age below which an object version may still be waiting for its event, and a batch
+            whose lease lapsed for its next claim.
         payload_bytes, recording_bytes: bounds of what is read when not deep; scenes, releases: likewise.
     """
 

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -15,6 +15,8 @@ from scenelake_audit.config import Depth, Lake
 from scenelake_audit.database import Database
 from scenelake_audit.report import Report
 from scenelake_audit.tables import DataFile, PinnedTable
+
+T = TypeVar("T")
 
 PAYLOAD_TABLES = frozenset({"camera_frame", "lidar_sweep", "radar_sweep", "raw_message"})
 """Tables whose files decode wrote: one per object and slot, recorded in its outcome."""
@@ -113,13 +115,20 @@ class FileAudit:
 
     def _file_rows(self, name: str, table: PinnedTable) -> Iterator[tuple[Any, ...]]:
         nbr_rows = 0
-        for file in table.files():
+        for file in self._guarded(name, table.files()):
             nbr_rows += file.nbr_rows
             yield name, file.uri, file.size_bytes, file.nbr_rows, False
         self._report.examine("I4.rows")
         if nbr_rows != table.pin.nbr_rows:
             expected = f"{table.pin.nbr_rows} rows, as the release says"
             self._report.violate("I4.rows", f"table {name}", expected, f"{nbr_rows} rows in its data files")
+
+    def _guarded(self, name: str, found: Iterator[T]) -> Iterator[T]:
+        """What a table's manifests say, up to one that does not read."""
+        try:
+            yield from found
+        except (OSError, ValueError) as error:
+            self._report.violate("I4.exists", f"table {name}", "manifests that read", str(error)[:500])
 
     def _outcome_rows(self) -> Iterator[tuple[str, str, str]]:
         """Payload files of decode's outcomes: of the recipe that the ledger names, and of every other one.
@@ -239,8 +248,9 @@ class FileAudit:
         self._db.create("referenced", {"uri": "VARCHAR"})
         seen: set[str] = set()
         for tables in releases:
-            for table in tables.values():
-                self._db.insert("referenced", {"uri": "VARCHAR"}, ((uri,) for uri in table.files_ever(seen)))
+            for name, table in tables.items():
+                ever = self._guarded(name, table.files_ever(seen))
+                self._db.insert("referenced", {"uri": "VARCHAR"}, ((uri,) for uri in ever))
         self._db.run("INSERT INTO referenced SELECT uri FROM outcome_files")
         sql = """
             SELECT l.uri, l.size_bytes, l.modified_at_s FROM listed l ANTI JOIN referenced r USING (uri)

@@ -152,7 +152,7 @@ class LandingAudit:
                 self._report.violate("I1.claim", f"drop {drop_id} ({drop['key']})", expected, found)
 
     def _check_batches(self) -> None:
-        now_ns = time.time_ns()
+        now_ns = time.time_ns() - int(self._depth.event_grace_seconds * 1e9)
         nbr_open = self._db.value("SELECT count(*) FROM batches WHERE state = 'OPEN'")
         self._report.examine("I1.lease", nbr_open)
         self._report.examine("I1.batch", nbr_open + self._db.value("SELECT count(*) FROM locks"))
@@ -161,7 +161,7 @@ class LandingAudit:
         ):
             batch = self._now_batch(batch_id)
             if batch and batch["state"] == "OPEN" and batch["lease_until_ns"] <= now_ns:
-                late = (now_ns - lease) / 1e9
+                late = (time.time_ns() - lease) / 1e9
                 found = f"lapsed {late:.1f} s ago at attempt {batch['attempt']}, and nobody has claimed it since"
                 self._report.violate("I1.lease", f"batch {batch_id}", "a lease that lasts, or a later claim", found)
         sql = """

@@ -1,7 +1,7 @@
 """The order of the tasks, what each is told, and what happens to a run whose stage fails or has nothing to do."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +67,27 @@ def test_one_run_is_started_per_claimed_batch(dags: Mapping[str, DAG]) -> None:
 
 
 class FakeTaskInstance:
-    def __init__(self, opened: dict[str, Any] | None) -> None:
+    def __init__(self, opened: dict[str, Any] | None, failures: Mapping[str, str]) -> None:
         self.opened = opened
+        self.failures = failures
 
-    def xcom_pull(self, task_ids: str) -> dict[str, Any] | None:
+    def xcom_pull(self, task_ids: str | Iterable[str], key: str = "return_value") -> Any:
+        if key == "failure":
+            return [self.failures.get(task_id) for task_id in task_ids]
         return self.opened if task_ids == "open_batch" else None
 
 
-def render(build: DAG, task_id: str, opened: dict[str, Any] | None, **conf: Any) -> Any:
+NO_FAILURE: Mapping[str, str] = {}
+
+
+def render(
+    build: DAG, task_id: str, opened: dict[str, Any] | None, failures: Mapping[str, str] = NO_FAILURE, **conf: Any
+) -> Any:
     params = copy.deepcopy(build.params)
     params.update(conf)
     task = build.get_task(task_id).prepare_for_execution()
-    task.render_template_fields({"ti": FakeTaskInstance(opened), "params": params.validate()}, build.get_template_env())
+    context = {"ti": FakeTaskInstance(opened, failures), "task": task, "params": params.validate()}
+    task.render_template_fields(context, build.get_template_env())
     return task
 
 
@@ -110,6 +119,14 @@ def test_the_batch_that_was_opened_rules_over_the_params(build: DAG, task_id: st
 def test_a_batch_whose_opening_failed_is_handed_back_too(build: DAG) -> None:
     task = render(build, "hand_back", None, batch_id="claimed", attempt=1)
     assert list(task.command("run").arguments)[:4] == ["--batch-id", "claimed", "--attempt", "1"]
+
+
+def test_hand_back_is_told_what_failed(build: DAG) -> None:
+    opened = {"batch_id": "b1", "attempt": 2}
+    task = render(build, "hand_back", opened, {"quality": "quality exited 70 (BUG): a -b"})
+    assert "--failure=quality exited 70 (BUG): a -b" in task.command("run").arguments
+    silent = render(build, "hand_back", opened)
+    assert not [word for word in silent.command("run").arguments if word.startswith("--failure")]
 
 
 def test_nothing_is_handed_back_when_no_batch_was_opened_by_hand(build: DAG) -> None:

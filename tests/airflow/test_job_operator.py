@@ -1,6 +1,7 @@
 """A real subprocess with a tiny job: exit codes, the answer, the log, and what is left after a kill."""
 
 import importlib.util
+import json
 import logging
 import os
 import signal
@@ -17,7 +18,13 @@ from scenelake.contracts import stages
 from scenelake.contracts.errors import ExitCode
 from scenelake.contracts.stages import Stage
 from scenelake_airflow.launchers import LocalProcessLauncher
-from scenelake_airflow.operators.job import FINAL_EXIT_CODES, LEDGER_JOBS, ScenelakeJobOperator, describe_exit
+from scenelake_airflow.operators.job import (
+    FINAL_EXIT_CODES,
+    LEDGER_JOBS,
+    JobOutput,
+    ScenelakeJobOperator,
+    describe_exit,
+)
 
 JOB = """
 import argparse, json, os, pathlib, signal, subprocess, sys, time
@@ -58,7 +65,15 @@ def operator(*words: str, **kwargs: Any) -> ScenelakeJobOperator:
     return ScenelakeJobOperator(**given)
 
 
-CONTEXT: Any = {"run_id": "b1.2"}
+class FakeTaskInstance:
+    def __init__(self) -> None:
+        self.pushed: dict[str, str] = {}
+
+    def xcom_push(self, key: str, value: str) -> None:
+        self.pushed[key] = value
+
+
+CONTEXT: Any = {"run_id": "b1.2", "ti": FakeTaskInstance()}
 
 
 @pytest.mark.usefixtures("fake_job")
@@ -74,6 +89,21 @@ def test_exit_codes_say_whether_to_retry(code: ExitCode) -> None:
     with pytest.raises(AirflowException, match=rf"quality exited {int(code)} \({code.name}\): it broke") as raised:
         operator(f"--exit={int(code)}").run_job(CONTEXT)
     assert raised.type is expected
+
+
+@pytest.mark.usefixtures("fake_job")
+def test_a_failed_job_leaves_its_failure_in_words_for_hand_back() -> None:
+    task_instance = FakeTaskInstance()
+    with pytest.raises(AirflowException):
+        operator("--exit=70").run_job({**CONTEXT, "ti": task_instance})
+    assert task_instance.pushed == {"failure": "quality exited 70 (BUG): it broke"}
+
+
+def test_the_last_error_names_an_unforeseen_exception() -> None:
+    output = JobOutput(logging.getLogger("test"))
+    entry = {"level": "ERROR", "message": "stage failed", "exception": "Traceback …\nKeyError: 'drops.json'\n"}
+    output.write(json.dumps(entry))
+    assert output.last_error == "stage failed: KeyError: 'drops.json'"
 
 
 def test_every_exit_code_is_either_final_or_worth_a_retry() -> None:

@@ -86,6 +86,13 @@ class Planter(ExitStack):
         assert found is not None
         return conform(found.scan(snapshot_id=pin.snapshot_id).to_arrow(), GOLD[table].schema).to_pylist()
 
+    def live_files(self, table: str) -> list[str]:
+        """Data files of the newest release."""
+        found = committer(self.lake.settings).load(table)
+        assert found is not None
+        tasks = found.scan(snapshot_id=self.lake.release().tables[table].snapshot_id).plan_files()
+        return sorted(task.file.file_path for task in tasks)
+
     def commit_rows(self, changed: dict[str, Rows]) -> None:
         """Makes the newest release pin other rows: what a wrong pipeline would commit, files and hashes in order."""
         release = self.lake.release()

@@ -180,6 +180,9 @@ def plant_files_and_documents(p: Planter) -> Found:
     p.put(f"{uri}/gold/imu/data/drive_date=2024-01-01/stray.parquet", b"nobody asked for it")
     p.put(evidence["evidence_uri"], None)
     p.put(f"{cut.outcome['decoded_uri']}/outcome.json", None)
+    for info in list(lake.objects.list(f"{uri}/gold/raw_object/metadata/")):
+        if info.uri.endswith(".avro") and "/snap-" not in info.uri:
+            p.put(info.uri, None)
     p.edit_outcome("late", object_sha256="0" * 64)
     p.edit_outcome("first", messages=1)
     return {
@@ -191,6 +194,8 @@ def plant_files_and_documents(p: Planter) -> Found:
         ("I4.rows", "table drive"),
         ("I4.sha256", flipped),
         ("I4.exists", missing),
+        ("I4.exists", "table raw_object"),
+        ("I4.rows", "table raw_object"),
         ("I4.orphan", "stray.parquet"),
         ("I4.tombstone", evidence["scene_id"]),
         ("I4.tombstone", lake.names["cut"]),
@@ -203,7 +208,14 @@ def plant_a_broken_chain(p: Planter) -> Found:
     releases = f"{p.lake.settings.lake_uri}/releases"
     p.put(f"{releases}/00000001.json", b"{")
     p.put(f"{releases}/00000002.json", None)
-    return {("I3.chain", "00000001.json"), ("I3.chain", "00000002.json"), ("I1.release", p.lake.names["second"])}
+    small = p.live_files("drive")[0]
+    p.put(small, p.lake.objects.read(small)[:-1] + b"?")
+    return {
+        ("I4.sha256", small),
+        ("I3.chain", "00000001.json"),
+        ("I3.chain", "00000002.json"),
+        ("I1.release", p.lake.names["second"]),
+    }
 
 
 def plant_a_second_release(p: Planter) -> Found:

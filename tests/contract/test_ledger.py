@@ -232,6 +232,26 @@ def test_a_batch_that_is_handed_back_is_retried_at_once(ledger: Ledger) -> None:
     assert (again.batch_id, again.attempt) == (batch.batch_id, 2)
 
 
+def test_what_failed_is_told_in_the_history_and_in_the_reason(ledger: Ledger) -> None:
+    (a,) = register(ledger, a_drop("a"))
+    limits = ClaimLimits(10, 10_000, 100, 2)
+    batch = ledger.claim(limits, 10)
+    assert batch is not None
+    ledger.hand_back(batch.batch_id, 1, 11, "decode broke")
+    again = ledger.claim(limits, 12)
+    assert again is not None
+    assert again.failure is None
+    assert ledger.history(a)[-1]["reason"] == "attempt 1 was handed back: decode broke"
+    ledger.hand_back(batch.batch_id, 2, 13, "quality broke")
+    assert ledger.renew(batch.batch_id, 2, 14).failure is None
+    ledger.hand_back(batch.batch_id, 2, 15, "quality broke")
+    assert ledger.claim(limits, 16) is None
+    poison = ledger.get(a)
+    assert poison is not None
+    assert str(poison.reason).endswith("; attempt 2 was handed back: quality broke")
+    assert "decode broke" in str(poison.reason)
+
+
 def test_drops_past_their_last_attempt_are_rejected_as_poison_with_evidence(ledger: Ledger) -> None:
     a, b = register(ledger, a_drop("a"), a_drop("b", drive="d2", at_ns=999))
     first = ledger.claim(ClaimLimits(1, 10_000, 100, 2), 10)

@@ -19,13 +19,13 @@ from scenelake.contracts.errors import FencedError, TransientError
 from scenelake.ledger.protocol import ClaimLimits
 from scenelake.ledger.selection import select
 from scenelake.ledger.transitions import (
-    LAPSED,
     Transition,
     after_last_attempt,
     check_settlements,
     is_claimable,
     new_batch_id,
     registered,
+    why_ended,
 )
 from scenelake.runtime.settings import Settings
 
@@ -104,9 +104,9 @@ class DynamoLedger:
             return
         raise TransientError(f"batch {batch_id}: still contended after {MAX_TRIES} tries to settle it")
 
-    def hand_back(self, batch_id: str, attempt: int, now_ns: int) -> None:
+    def hand_back(self, batch_id: str, attempt: int, now_ns: int, failure: str | None = None) -> None:
         self._open_batch(batch_id, attempt)
-        self._set_lease(batch_id, attempt, now_ns)
+        self._set_lease(batch_id, attempt, now_ns, failure)
 
     def _claim_new(
         self, drop_ids: Sequence[str] | None, limits: ClaimLimits, now_ns: int, *, rebuild: bool
@@ -166,11 +166,11 @@ class DynamoLedger:
         is_given_up = item["attempt"] >= limits.max_attempts
         if is_given_up:
             sets |= _CLOSING
-            ends = after_last_attempt(held, batch_id, item["attempt"], self.history, now_ns)
+            ends = after_last_attempt(held, batch_of(item), self.history, now_ns)
             moves = [self._moving(drop, ends[drop.drop_id]) for drop in held] + self._freeing(item)
         else:
-            sets |= {"lease_until_ns": now_ns + limits.lease_ns, "lease_ns": limits.lease_ns}
-            claimed = Transition(now_ns, DropState.CLAIMED, batch_id, sets["attempt"], LAPSED)
+            sets |= {"lease_until_ns": now_ns + limits.lease_ns, "lease_ns": limits.lease_ns, "failure": None}
+            claimed = Transition(now_ns, DropState.CLAIMED, batch_id, sets["attempt"], why_ended(batch_of(item)))
             moves = [self._moving(drop, claimed) for drop in held]
         seen = {name: item[name] for name in ("attempt", "state", "lease_until_ns")}
         try:
@@ -215,9 +215,10 @@ class DynamoLedger:
         where = {"batch_id": batch["batch_id"]}
         return [self._table.deleting(drive_pk(drive), where=where) for drive in batch["drive_ids"]]
 
-    def _set_lease(self, batch_id: str, attempt: int, lease_until_ns: int) -> Batch:
+    def _set_lease(self, batch_id: str, attempt: int, lease_until_ns: int, failure: str | None = None) -> Batch:
         where = {"attempt": attempt, "state": str(BatchState.OPEN)}
-        update = self._table.updating(batch_pk(batch_id), {"lease_until_ns": lease_until_ns}, where=where)
+        sets = {"lease_until_ns": lease_until_ns, "failure": failure}
+        update = self._table.updating(batch_pk(batch_id), sets, where=where)
         try:
             return batch_of(self._table.update(update))
         except ConditionFailedError as error:

@@ -82,4 +82,5 @@ def batch_of(item: Item) -> Batch:
         lease_until_ns=item["lease_until_ns"],
         drop_ids=tuple(item["drop_ids"]),
         state=BatchState(item["state"]),
+        failure=item.get("failure"),
     )

@@ -9,13 +9,13 @@ from scenelake.contracts.errors import FencedError
 from scenelake.ledger.protocol import ClaimLimits
 from scenelake.ledger.selection import select
 from scenelake.ledger.transitions import (
-    LAPSED,
     Transition,
     after_last_attempt,
     check_settlements,
     is_claimable,
     new_batch_id,
     registered,
+    why_ended,
 )
 
 
@@ -84,7 +84,7 @@ class MemoryLedger:
     def renew(self, batch_id: str, attempt: int, now_ns: int) -> Batch:
         with self._lock:
             batch = self._open_batch(batch_id, attempt)
-            return self._keep(replace(batch, lease_until_ns=now_ns + self._leases_ns[batch_id]))
+            return self._keep(replace(batch, lease_until_ns=now_ns + self._leases_ns[batch_id], failure=None))
 
     def drops_of(self, batch_id: str, attempt: int) -> tuple[Drop, ...]:
         with self._lock:
@@ -107,9 +107,9 @@ class MemoryLedger:
             if not self._held(batch):
                 self._close(batch)
 
-    def hand_back(self, batch_id: str, attempt: int, now_ns: int) -> None:
+    def hand_back(self, batch_id: str, attempt: int, now_ns: int, failure: str | None = None) -> None:
         with self._lock:
-            self._keep(replace(self._open_batch(batch_id, attempt), lease_until_ns=now_ns))
+            self._keep(replace(self._open_batch(batch_id, attempt), lease_until_ns=now_ns, failure=failure))
 
     def _claim_new(
         self, candidates: Sequence[Drop], limits: ClaimLimits, now_ns: int, *, rebuild: bool
@@ -136,15 +136,16 @@ class MemoryLedger:
         held = self._held(old)
         batch = self._keep(replace(old, attempt=old.attempt + 1))
         if old.attempt >= limits.max_attempts:
-            ends = after_last_attempt(held, old.batch_id, old.attempt, self.history, now_ns)
+            ends = after_last_attempt(held, old, self.history, now_ns)
             for drop_id, end in ends.items():
                 self._move(drop_id, end)
             self._close(batch)
             return None
         for drop in held:
-            self._move(drop.drop_id, Transition(now_ns, DropState.CLAIMED, old.batch_id, batch.attempt, LAPSED))
+            again = Transition(now_ns, DropState.CLAIMED, old.batch_id, batch.attempt, why_ended(old))
+            self._move(drop.drop_id, again)
         self._leases_ns[old.batch_id] = limits.lease_ns
-        return self._keep(replace(batch, lease_until_ns=now_ns + limits.lease_ns))
+        return self._keep(replace(batch, lease_until_ns=now_ns + limits.lease_ns, failure=None))
 
     def _move(self, drop_id: str, to: Transition, outcome: dict[str, object] | None = None) -> None:
         row = self._rows[drop_id]

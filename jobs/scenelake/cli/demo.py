@@ -17,7 +17,6 @@ from scenelake.runtime.settings import home_folder
 from scenelake.stack.preflight import missing_prerequisites
 from scenelake.stack.up import StackInfo, stack_config, start
 
-
 _INTERRUPTED = 130
 """What a shell answers for a command that Ctrl-C ended."""
 

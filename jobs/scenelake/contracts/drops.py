@@ -64,13 +64,18 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A persisted claim: drops grouped by drive, with the lease of its current attempt."""
+    """A persisted claim: drops grouped by drive, with the lease of its current attempt.
+
+    Attributes:
+        failure: why the current attempt was handed back, for a person; None while it is not.
+    """
 
     batch_id: str
     attempt: int
     lease_until_ns: int
     drop_ids: tuple[str, ...]
     state: BatchState = BatchState.OPEN
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scenelake-hand-back", description="Lets the lease of one attempt lapse now.")
     parser.add_argument("--batch-id", required=True, help="batch to hand back")
     parser.add_argument("--attempt", required=True, type=int, help="attempt that failed")
+    parser.add_argument("--failure", help="what went wrong, for the history of the drops")
     return run_command("hand_back", parser, _hand_back, argv)
 
 
@@ -23,7 +24,7 @@ def _hand_back(arguments: argparse.Namespace, settings: Settings) -> dict[str, A
     ledger = DynamoLedger.from_settings(settings)
     answer = {"batch_id": arguments.batch_id, "attempt": arguments.attempt}
     try:
-        ledger.hand_back(arguments.batch_id, arguments.attempt, time.time_ns())
+        ledger.hand_back(arguments.batch_id, arguments.attempt, time.time_ns(), arguments.failure)
     except FencedError as error:
         return {**answer, "handed_back": False, "reason": str(error)}
     return {**answer, "handed_back": True}

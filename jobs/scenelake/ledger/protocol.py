@@ -61,6 +61,6 @@ class Ledger(Protocol):
         frees its drives. Repeating it changes nothing. Raises FencedError for a stale attempt."""
         ...
 
-    def hand_back(self, batch_id: str, attempt: int, now_ns: int) -> None:
-        """Lets the lease lapse now, so that the next claim retries at once."""
+    def hand_back(self, batch_id: str, attempt: int, now_ns: int, failure: str | None = None) -> None:
+        """Lets the lease lapse now, so that the next claim retries at once; ``failure`` says what went wrong."""
         ...

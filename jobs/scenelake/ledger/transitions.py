@@ -5,13 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from scenelake.contracts.drops import Drop, DropState, Settlement
+from scenelake.contracts.drops import Batch, Drop, DropState, Settlement
 from scenelake.contracts.errors import ScenelakeError
 
 RENEWABLE = frozenset({DropState.BUILT, DropState.REJECTED, DropState.DUPLICATE})
 """Terminal states that a rebuild, asked for by a person, may claim again; FORGOTTEN stays forgotten."""
-
-LAPSED = "the lease of the attempt before lapsed or was handed back"
 
 SUSPECT = "the batch failed at every attempt; each of its drives is tried alone"
 
@@ -60,8 +58,7 @@ def is_claimable(drop: Drop, *, rebuild: bool) -> bool:
 
 def after_last_attempt(
     drops: Sequence[Drop],
-    batch_id: str,
-    attempt: int,
+    batch: Batch,
     histories: Callable[[str], Sequence[Mapping[str, object]]],
     now_ns: int,
 ) -> dict[str, Transition]:
@@ -73,13 +70,14 @@ def after_last_attempt(
     A drop that had ended before, and was taken again for a rebuild, ends as it did then: what it gave to gold is
     there, and the next build of its drive would drop it if it were REJECTED.
     """
+    batch_id, attempt = batch.batch_id, batch.attempt
     if len({drop.drive_id for drop in drops}) > 1:
         return {d.drop_id: Transition(now_ns, DropState.PENDING, batch_id, attempt, SUSPECT) for d in drops}
     told = {d.drop_id: histories(d.drop_id) for d in drops}
     return {
         drop_id: Transition(
             now_ns, _last_end(history) or DropState.REJECTED, batch_id, attempt,
-            poison_reason(batch_id, attempt, history),
+            poison_reason(batch, history),
         )
         for drop_id, history in told.items()
     }  # fmt: skip
@@ -103,15 +101,25 @@ def check_settlements(settlements: Sequence[Settlement]) -> None:
         raise ScenelakeError("expected one settlement per drop, got two for the same one")
 
 
-def poison_reason(batch_id: str, attempts: int, history: Sequence[Mapping[str, object]]) -> str:
+def why_ended(batch: Batch) -> str:
+    """How the current attempt of a batch, whose lease has ended, came to its end."""
+    return (
+        f"attempt {batch.attempt} was handed back: {batch.failure}"
+        if batch.failure
+        else (f"the lease of attempt {batch.attempt} lapsed or was handed back")
+    )
+
+
+def poison_reason(batch: Batch, history: Sequence[Mapping[str, object]]) -> str:
     """Why a drop is given up, with its evidence: when each attempt took it, and how that ended."""
-    starts = [e for e in history if e["state"] == str(DropState.CLAIMED) and e["batch_id"] == batch_id]
+    starts = [e for e in history if e["state"] == str(DropState.CLAIMED) and e["batch_id"] == batch.batch_id]
     evidence = "; ".join(
-        f"attempt {e['attempt']} took it at {utc_text(int(str(e['at_ns'])))}"
-        + (f" ({e['reason']})" if e.get("reason") else "")
+        (f"{e['reason']}; " if e.get("reason") else "")
+        + f"attempt {e['attempt']} took it at {utc_text(int(str(e['at_ns'])))}"
         for e in starts
     )
-    return f"poison: {attempts} attempt(s) of batch {batch_id} ended without a verdict: {evidence}"
+    attempts = f"{batch.attempt} attempt(s) of batch {batch.batch_id}"
+    return f"poison: {attempts} ended without a verdict: {evidence}; {why_ended(batch)}"
 
 
 def utc_text(at_ns: int, pattern: str = "%Y-%m-%dT%H:%M:%SZ") -> str:

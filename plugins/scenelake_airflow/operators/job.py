@@ -18,6 +18,11 @@ FINAL_EXIT_CODES = frozenset({ExitCode.BAD_INPUT, ExitCode.BUG, ExitCode.CONFIGU
 LEDGER_JOBS = {"claim": "scenelake.ledger.claim_job", "hand_back": "scenelake.ledger.hand_back_job"}
 """Jobs that are not stages of a batch."""
 
+FAILURE = "failure"
+"""XCom key under which a failed job leaves its failure in words, for hand_back."""
+
+MAX_FAILURE_CHARACTERS = 500
+
 SAME_IN_EVERY_LINE = frozenset({"stage", "batch_id", "attempt"})
 """What a job writes into each of its log lines."""
 
@@ -81,6 +86,8 @@ class ScenelakeJobOperator(BaseOperator):
             end = self._launcher.run(command, output.write)
         except ConfigurationError as error:
             raise AirflowFailException(str(error)) from error
+        if end.exit_code != ExitCode.OK:
+            context["ti"].xcom_push(FAILURE, failure_in_words(self.job, end.exit_code, output.last_error))
         answer = self._answer(end, output.last_error)
         if self.skip_without and not answer.get(self.skip_without):
             raise AirflowSkipException(f"{self.job}: {answer.get('reason') or 'nothing to do'}")
@@ -111,7 +118,7 @@ class ScenelakeJobOperator(BaseOperator):
             if end.result is None:
                 raise AirflowFailException(f"{self.job} exited 0 but wrote no answer to --result; this is a bug")
             return end.result
-        message = f"{self.job} {describe_exit(end.exit_code)}: {last_error or 'see the lines above'}"
+        message = failure_in_words(self.job, end.exit_code, last_error)
         raise (AirflowFailException if end.exit_code in FINAL_EXIT_CODES else AirflowException)(message)
 
 
@@ -132,8 +139,14 @@ class JobOutput:
         level = logging.getLevelNamesMapping().get(str(entry.get("level")), logging.INFO)
         text = str(entry["message"])
         if level >= logging.ERROR:
-            self.last_error = text
+            # The last line of a traceback names the error; the message of an unforeseen one does not.
+            self.last_error = ": ".join([text, *str(entry.get("exception", "")).strip().splitlines()[-1:]])
         self._log.log(level, "%s", text + _rest(entry))
+
+
+def failure_in_words(job: str, exit_code: int, last_error: str | None) -> str:
+    """What failed and how, short enough for an XCom and for the history of a drop."""
+    return f"{job} {describe_exit(exit_code)}: {last_error or 'see the lines above'}"[:MAX_FAILURE_CHARACTERS]
 
 
 def describe_exit(code: int) -> str:
