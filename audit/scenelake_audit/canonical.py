@@ -58,27 +58,27 @@ class SceneDigest:
         ordered = _in_order(rows, KEYS[table])
         self._digest.update(_text(table) + _LENGTH.pack(len(ordered)))
         for name in sorted(set(rows.column_names) - HINTS):
-            values = [row[name] for row in ordered]
-            if all(v is None for v in values):
+            column = ordered[name]
+            if column.null_count == len(ordered):
                 continue
             self._digest.update(_text(name))
-            for part in _column(rows.schema.field(name).type, values):
+            for part in _column(column.type, column.to_pylist()):
                 self._digest.update(part)
 
     def hexdigest(self) -> str:
         return self._digest.hexdigest()
 
 
-def _in_order(rows: pa.Table, key: Sequence[str]) -> list[dict[str, Any]]:
+def _in_order(rows: pa.Table, key: Sequence[str]) -> pa.Table:
     """Rows by key, nulls last; rows that share a key by the text of all their values."""
-    found: list[dict[str, Any]] = rows.to_pylist()
-    has_ties = len({tuple(row[k] for k in key) for row in found}) < len(found)
+    keys = list(zip(*(rows[name].to_pylist() for name in key), strict=True))
+    texts = [row_text(row).encode() for row in rows.to_pylist()] if len(set(keys)) < len(keys) else []
 
-    def rank(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        ranks = tuple((row[k] is None, (row[k] or "").encode()) for k in key)
-        return (*ranks, row_text(row).encode()) if has_ties else ranks
+    def rank(at: int) -> tuple[Any, ...]:
+        ranks = tuple((part is None, (part or "").encode()) for part in keys[at])
+        return (*ranks, texts[at]) if texts else ranks
 
-    return sorted(found, key=rank)
+    return rows.take(pa.array(sorted(range(len(keys)), key=rank), pa.int64()))
 
 
 def row_text(row: Mapping[str, Any]) -> str:
