@@ -22,13 +22,13 @@ preflight:
 	@v=$$(java -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -n1); \
 	  [ "$${v:-0}" -ge 17 ] || { echo "Scenelake needs Java 17 or newer for Spark; found: $${v:-none}. On Debian: apt-get install openjdk-17-jre-headless" >&2; exit 1; }
 
-$(VENV)/.complete: requirements.txt jobs/pyproject.toml | preflight
+$(VENV)/.complete: requirements.txt jobs/pyproject.toml audit/pyproject.toml | preflight
 	@echo "setting up $(VENV) (about a minute)"
 	@if [ -x $(BIN)/scenelake ]; then $(BIN)/scenelake down >/dev/null 2>&1 || true; fi
 	@"$(PYTHON)" -m venv --clear $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e jobs
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e jobs -e audit
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib/python3.11/site-packages >/dev/null || true
 	@touch $@
 

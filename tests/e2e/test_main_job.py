@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from mcap.reader import NonSeekingReader
 from tests.e2e.conftest import Dropped
 
+from scenelake.cli.audit import audit_command
 from scenelake.contracts.drops import DropState
 
 pytestmark = pytest.mark.e2e
@@ -179,3 +181,9 @@ def test_building_again_by_hand_changes_nothing(dropped: Dropped) -> None:
     assert release is not None
     assert release.scenes == dropped.release.scenes
     assert release.merkle_root == dropped.release.merkle_root
+
+
+def test_the_auditor_finds_nothing_wrong(dropped: Dropped) -> None:
+    done = subprocess.run(audit_command(dropped.workspace.settings.home, ["--deep"]), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "I2.recording" in done.stdout

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from scenelake.cli.audit import audit_stack
 from scenelake.cli.follow import Follower
 from scenelake.cli.plain import plain
 from scenelake.cli.recordings import simulate_recording
@@ -51,6 +52,8 @@ def run_demo(console: Console, paths: Sequence[Path], *, timeout_seconds: float,
     workspace = Workspace.open()
     uploads = upload_all(console, workspace, [(path, target.key(path)) for path in recordings])
     code = follow_and_sum_up(console, workspace, uploads, timeout_seconds)
+    if code != _INTERRUPTED and not audit_stack(console, info.home):
+        code = code or 1
     print_login(console, info)
     return code
 

@@ -119,7 +119,8 @@ def demo(
 
     Starts the stack, drops recordings, follows them to gold and sums up.
 
-    Exits 0 only if every drop reached a terminal state, none was rejected, and at least one scene is in gold.
+    Exits 0 only if every drop reached a terminal state, none was rejected, at least one scene is in gold, and the
+    auditor finds nothing wrong.
     """
     from scenelake.cli.demo import run_demo
 
@@ -199,6 +200,20 @@ def _list_faults(wanted: bool) -> None:
 
         typer.echo(fault_help())
         raise typer.Exit
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def audit(context: typer.Context) -> None:
+    """Check landing zone, ledger and lake against the invariants, with a program of its own (--help for its options).
+
+    Exits 0 when clean, 1 on violations, 2 when it could not audit.
+    """
+    import subprocess
+
+    from scenelake.cli.audit import audit_command
+    from scenelake.runtime.settings import home_folder
+
+    raise typer.Exit(subprocess.run(audit_command(home_folder(), context.args), check=False).returncode)
 
 
 @app.command()
