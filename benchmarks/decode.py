@@ -15,8 +15,6 @@ from scenelake.contracts.drops import Drop
 from scenelake.contracts.paths import LakePaths
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.drop import decode_object
-from scenelake.simulate.config import plan_default_drive
-from scenelake.simulate.drive import simulate_drive
 
 SECOND_NS = 1_000_000_000
 BLOCK_BYTES = 8 * 1024 * 1024
@@ -24,6 +22,9 @@ BLOCK_BYTES = 8 * 1024 * 1024
 
 def run(progress: Callable[[str], None]) -> dict[str, Any]:
     """Decodes simulated drives of three lengths; each step runs in a process of its own for its peak memory."""
+    from scenelake.simulate.config import plan_default_drive
+    from scenelake.simulate.drive import simulate_drive
+
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for seconds in (5, 20, 80):

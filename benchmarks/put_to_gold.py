@@ -17,6 +17,7 @@ from scenelake.contracts import ids
 from scenelake.convert.converters import CONVERTERS
 from scenelake.simulate.config import plan_default_drive
 from scenelake.simulate.drive import simulate_drive
+from scenelake.stack.state import SUPERVISOR
 from scenelake.stack.up import stack_config, start, status
 
 NBR_DROPS = 7
@@ -52,7 +53,7 @@ def run(progress: Callable[[str], None]) -> dict[str, Any]:
         "limit_seconds": 60,
         "p50_over_limit": round(median(spans) / 60, 3),
         "median_stage_seconds": {n: round(median(s[n] for s in stages if n in s), 1) for n in names},
-        "rss_mb": _memory(),
+        "pss_mb": _memory(),
     }
 
 
@@ -70,10 +71,12 @@ def _stage_seconds(follower: Follower) -> dict[str, float]:
 
 
 def _memory() -> dict[str, int]:
+    """Proportional set size of each part with its children, in MB: shared pages are counted once over all."""
     info = status(stack_config().home)
     found = {}
     for name, pid in (info.pids if info else {}).items():
         process = psutil.Process(pid)
-        tree = [process, *process.children(recursive=True)]
-        found[name] = round(sum(p.memory_info().rss for p in tree if p.is_running()) / 1e6)
-    return found
+        # The supervisor's children are the other parts.
+        tree = [process] if name == SUPERVISOR else [process, *process.children(recursive=True)]
+        found[name] = round(sum(p.memory_full_info().pss for p in tree if p.is_running()) / 1e6)
+    return {**found, "all": sum(found.values())}
