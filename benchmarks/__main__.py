@@ -36,6 +36,7 @@ def main() -> None:
     }
     for name in names:
         result = {"benchmark": name, "commit": commit, "dirty": dirty, "machine": machine, **BENCHMARKS[name](say)}
+        RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{name}.json"
         path.write_text(json.dumps(result, indent=1) + "\n")
         sys.stdout.write(f"{path}\n{json.dumps(result, indent=1)}\n")
