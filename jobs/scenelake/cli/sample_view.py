@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 _MATCHES = """
 SELECT s.channel, s.modality, s.sample_data_id, s.delta_ns, d.payload_table, d.calibrated_sensor_id
-FROM sync_index s LEFT JOIN sample_data d USING (sample_data_id)
+FROM sync_index s LEFT JOIN sample_data d ON d.sample_data_id = s.sample_data_id AND d.drive_id = s.drive_id
 WHERE s.sample_id = ? ORDER BY s.channel
 """
 _CALIBRATION = """
@@ -33,6 +33,8 @@ _POSE_FIELDS = tuple(f.name for f in POSE)
 _EGO_FRAMES = ("base_link", "ego")
 _WORLD_FRAMES = ("map", "odom", "world")
 _MAX_CAMERAS = 3
+_COLUMNS = 6
+_RADAR_IMAGE = "SELECT image FROM radar_sweep WHERE sample_data_id = ? AND image IS NOT NULL"
 _NEAREST_DEPTH_M = 0.5
 
 
@@ -156,12 +158,18 @@ class SampleView:
         """Writes the picture as PNG."""
         cameras = self._of("camera")[:_MAX_CAMERAS]
         figure = Figure(figsize=(15, 10 if cameras else 7), layout="constrained")
-        grid = figure.add_gridspec(2 if cameras else 1, max(len(cameras), 1), height_ratios=[2, 3] if cameras else [1])
+        grid = figure.add_gridspec(2 if cameras else 1, _COLUMNS, height_ratios=[2, 3] if cameras else [1])
         sweeps = [self._points_in_ego("lidar_sweep", m)[0] for m in self._of("lidar")]
         cloud = np.concatenate([s for s in sweeps if s is not None]) if any(s is not None for s in sweeps) else None
-        for column, match in enumerate(cameras):
-            self._draw_camera(figure.add_subplot(grid[0, column]), match, cloud)
-        self._draw_from_above(figure.add_subplot(grid[-1, :]), cloud)
+        width = _COLUMNS // max(len(cameras), 1)
+        for position, match in enumerate(cameras):
+            axes = figure.add_subplot(grid[0, position * width : (position + 1) * width])
+            self._draw_camera(axes, match, cloud)
+        scans = [(m, row["image"]) for m in self._of("radar") if (row := self._one(_RADAR_IMAGE, [m.sample_data_id]))]
+        split = _COLUMNS - 2 if scans else _COLUMNS
+        self._draw_from_above(figure.add_subplot(grid[-1, :split]), cloud)
+        if scans:
+            self._draw_scan(figure.add_subplot(grid[-1, split:]), *scans[0])
         sample = self._sample or {}
         figure.suptitle(
             f"sample {sample['sample_id']} · scene {sample['scene_id']} · frame {sample['frame_index']}\n"
@@ -169,6 +177,16 @@ class SampleView:
             fontsize=9,
         )
         figure.savefig(path, dpi=110)
+
+    def _draw_scan(self, axes: Axes, match: Match, data: bytes) -> None:
+        """A radar that records pictures is shown as it recorded them."""
+        axes.set_axis_off()
+        axes.set_title(f"{match.channel}, as recorded", fontsize=9)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        if image is None:
+            axes.text(0.5, 0.5, "no still image", ha="center")
+            return
+        axes.imshow(image, cmap="inferno")
 
     def _deltas(self) -> str:
         shown = [m for m in self._matches if m.modality in ("camera", "lidar", "radar", "imu", "ego_pose")]
