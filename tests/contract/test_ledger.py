@@ -1,6 +1,7 @@
 """The contract of the ledger, held to by the DynamoDB one (on the template's own table) and its twin in memory."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
@@ -10,7 +11,7 @@ from moto import mock_aws
 from scenelake.adapters.dynamo_ledger import DynamoLedger
 from scenelake.adapters.memory_ledger import MemoryLedger
 from scenelake.contracts import ids
-from scenelake.contracts.drops import BatchState, Drop, DropState, Settlement
+from scenelake.contracts.drops import BatchState, Drop, DropState, IgnoredEvent, RecordingParts, Settlement
 from scenelake.contracts.errors import ConfigurationError, FencedError, ScenelakeError
 from scenelake.ledger.protocol import ClaimLimits, Ledger
 from scenelake.stack.template import load_template
@@ -129,11 +130,116 @@ def test_a_drop_larger_than_the_limit_is_claimed_alone(ledger: Ledger) -> None:
     assert batch.drop_ids == (huge,)
 
 
-def test_a_claim_fits_one_transaction_however_large_its_limit(ledger: Ledger) -> None:
-    register(ledger, *(a_drop(f"{i:03d}", at_ns=i, drive=f"d{i}") for i in range(60)))
-    batch = ledger.claim(ClaimLimits(1000, 10**9, 100, 2), 100)
+def test_a_batch_of_more_items_than_one_transaction_holds_lives_like_a_small_one(ledger: Ledger) -> None:
+    drives = [f"d{i // 5}" for i in range(200)]
+    drop_ids = register(ledger, *(a_drop(f"{i:03d}", at_ns=i + 1, drive=drive) for i, drive in enumerate(drives)))
+    drop_ids += register(ledger, *(a_drop(f"{i:03d}", at_ns=i + 1, drive="one") for i in range(200, 320)))
+    limits = ClaimLimits(1000, 10**9, 100, 2)
+    batch = ledger.claim(limits, 1000)
     assert batch is not None
-    assert len(batch.drop_ids) == 49, "1 batch + 49 drives + 49 drops are the most that 100 items hold"
+    assert list(batch.drop_ids) == drop_ids
+    assert states(ledger, drop_ids) == [DropState.CLAIMED] * 320
+    again = ledger.claim(limits, 2000)
+    assert again is not None
+    assert [d.attempt for d in ledger.drops_of(batch.batch_id, 2)] == [2] * 320
+    with pytest.raises(FencedError):
+        ledger.settle(batch.batch_id, 1, built(*drop_ids), 2001)
+    ledger.settle(batch.batch_id, 2, built(*drop_ids[:210]), 2001)
+    assert ledger.claim(limits, 2001) is None
+    late = register(ledger, a_drop("late", drive="one", at_ns=2002), a_drop("late", drive="d0", at_ns=2002))
+    second = ledger.claim(limits, 2003)
+    assert second is not None
+    assert second.drop_ids == (late[1],), "a drive is free once all its drops have ended, and no sooner"
+    ledger.settle(batch.batch_id, 2, built(*drop_ids), 2004)
+    closed = ledger.batch(batch.batch_id)
+    assert closed is not None
+    assert closed.state is BatchState.CLOSED
+    assert states(ledger, drop_ids) == [DropState.BUILT] * 320
+
+
+def a_part(name: str, **changes: object) -> Drop:
+    return a_drop(f"bag/{name}", recording="bag", **changes)  # type: ignore[arg-type]
+
+
+def manifest(*parts: Drop, recording: str = "bag", at_ns: int = 1) -> RecordingParts:
+    sizes = {part.key: part.size_bytes for part in parts}
+    return RecordingParts(parts[0].drive_id, recording, f"manifest{at_ns}", at_ns, sizes)
+
+
+def claimed(ledger: Ledger, now_ns: int) -> list[str]:
+    batch = ledger.claim(replace(LIMITS, quiet_ns=50), now_ns)
+    return list(batch.drop_ids) if batch else []
+
+
+def test_a_recording_in_a_folder_waits_until_it_was_quiet(ledger: Ledger) -> None:
+    a, b = register(ledger, a_part("a", at_ns=10), a_part("b", at_ns=40))
+    assert claimed(ledger, 89) == []
+    (alone,) = register(ledger, a_drop("alone", at_ns=41))
+    assert claimed(ledger, 89) == [alone], "a file in the drive itself is a recording alone"
+    assert claimed(ledger, 90) == [], "the drive is held"
+    batch = ledger.get(alone)
+    assert batch is not None
+    ledger.settle(str(batch.batch_id), 1, built(alone), 91)
+    assert claimed(ledger, 91) == [a, b]
+
+
+def test_a_recording_is_built_as_soon_as_its_manifest_is_complete(ledger: Ledger) -> None:
+    a, b = a_part("a", at_ns=10), a_part("b", at_ns=12)
+    register(ledger, a)
+    ledger.expect_parts(manifest(a, b))
+    assert claimed(ledger, 13) == []
+    register(ledger, b)
+    assert claimed(ledger, 13) == [a.drop_id, b.drop_id]
+
+
+def test_a_part_of_another_size_does_not_complete_a_manifest(ledger: Ledger) -> None:
+    a = a_part("a", at_ns=10)
+    register(ledger, a)
+    ledger.expect_parts(manifest(replace(a, size_bytes=99)))
+    assert claimed(ledger, 59) == []
+    assert claimed(ledger, 60) == [a.drop_id], "once it was quiet it is built, and decode says what is wrong"
+
+
+def test_a_manifest_in_the_drive_itself_speaks_of_the_whole_drive(ledger: Ledger) -> None:
+    a, b = a_drop("a", at_ns=10), a_part("b", at_ns=12)
+    ledger.expect_parts(manifest(a, b, recording=""))
+    register(ledger, a)
+    assert claimed(ledger, 13) == []
+    register(ledger, b)
+    assert claimed(ledger, 13) == [a.drop_id, b.drop_id]
+
+
+def test_what_a_person_names_is_built_complete_or_not(ledger: Ledger) -> None:
+    (a,) = register(ledger, a_part("a", at_ns=10))
+    batch = ledger.claim_drops([a], replace(LIMITS, quiet_ns=50), 11, rebuild=False)
+    assert batch is not None
+    assert batch.drop_ids == (a,)
+
+
+def test_the_newest_manifest_of_a_recording_rules(ledger: Ledger) -> None:
+    a, b = a_part("a"), a_part("b")
+    newest, older = manifest(a, b, at_ns=9), manifest(a, at_ns=8)
+    for parts in (older, newest, older):
+        ledger.expect_parts(parts)
+    assert ledger.parts_of(a.drive_id, ["bag", "", "other"]) == [newest]
+    assert ledger.parts_of("unknown", ["bag"]) == []
+
+
+def test_a_manifest_of_twenty_thousand_files_fits(ledger: Ledger) -> None:
+    a = a_part("a")
+    sizes = {f"{a.key}/observation.images.top/episode_{i:06d}.parquet": 10_000_000 + i for i in range(20_000)}
+    parts = replace(manifest(a), sizes_bytes=sizes)
+    ledger.expect_parts(parts)
+    assert ledger.parts_of(a.drive_id, ["bag"]) == [parts]
+
+
+def test_an_event_that_announces_no_drop_is_kept_once(ledger: Ledger) -> None:
+    test = IgnoredEvent("s3:TestEvent", "S3 tests its notifications", 5, bucket="landing")
+    gone = IgnoredEvent("ObjectRemoved:Delete", "announces no new object", 3, "landing", "f/v/d/a", "v1")
+    for event in (test, gone, replace(gone, received_at_ns=9)):
+        ledger.record_ignored(event)
+    assert list(ledger.ignored()) == [gone, test]
+    assert list(ledger.drops()) == []
 
 
 def test_a_drive_goes_to_one_batch_at_a_time_and_as_a_whole(ledger: Ledger) -> None:

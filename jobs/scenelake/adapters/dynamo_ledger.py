@@ -1,22 +1,45 @@
 """The ledger on one DynamoDB table.
 
 Items: ``DROP#<id>`` (with its history), ``BATCH#<id>`` (with its lease), ``DRIVE#<id>`` (exists while a batch
-holds the drive). Indexes: ``by_state`` and ``by_drive`` in order of receipt, ``by_lease`` for lapsed batches.
-A claim is one transaction, so a batch, its drives and its drops change hands together or not at all; that is
-why a batch, its drives and its drops are at most 100 items. Indexes lag and only propose; conditions decide.
+holds the drive), ``PARTS#<drive>#<recording>`` (a manifest) and ``EVENT#<hash>`` (an event that announced nothing).
+Indexes: ``by_state`` and ``by_drive`` in order of receipt, ``by_lease`` for lapsed batches. They lag and only
+propose; conditions decide.
+
+A batch, its drives and its drops change hands in one transaction, or in several where they are more than 100
+items. Every one of several holds only while the batch is open at this attempt, so an attempt that died between
+two is fenced off like any other, and the next one goes on from what it finds: a drop belongs to a batch when it is
+CLAIMED under its name, whichever attempt wrote that.
 """
 
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
 from typing import Any, Self
 
 from scenelake.adapters.aws import aws_client
-from scenelake.adapters.ledger_items import Item, batch_of, batch_pk, drive_pk, drop_item, drop_of, drop_pk
+from scenelake.adapters.ledger_items import (
+    IGNORED,
+    Item,
+    batch_of,
+    batch_pk,
+    drive_pk,
+    drop_item,
+    drop_of,
+    drop_pk,
+    ignored_item,
+    ignored_of,
+    parts_item,
+    parts_of,
+    parts_pk,
+)
 from scenelake.adapters.ledger_table import ConditionFailedError, LedgerTable
-from scenelake.contracts.drops import Batch, BatchState, Drop, DropState, Settlement
+from scenelake.adapters.ledger_transactions import DriveWrites, lost_ids, packed, transact, without
+from scenelake.contracts.drops import Batch, BatchState, Drop, DropState, IgnoredEvent, RecordingParts, Settlement
 from scenelake.contracts.errors import FencedError, TransientError
 from scenelake.ledger.protocol import ClaimLimits
+from scenelake.ledger.recordings import ready
 from scenelake.ledger.selection import select
 from scenelake.ledger.transitions import (
     Transition,
@@ -46,6 +69,18 @@ class DynamoLedger:
     def register(self, drop: Drop) -> bool:
         return self._table.put_new({**drop_item(drop), "history": [registered(drop).to_item()]})
 
+    def expect_parts(self, parts: RecordingParts) -> None:
+        self._table.put_newest(parts_item(parts), by="received_at_ns")
+
+    def parts_of(self, drive_id: str, recordings: Sequence[str]) -> list[RecordingParts]:
+        return [parts_of(item) for item in self._table.get_many([parts_pk(drive_id, r) for r in recordings])]
+
+    def record_ignored(self, event: IgnoredEvent) -> None:
+        self._table.put_new(ignored_item(event))
+
+    def ignored(self) -> Iterator[IgnoredEvent]:
+        yield from map(ignored_of, self._table.query("by_state", "state_key = :v", {":v": IGNORED}))
+
     def get(self, drop_id: str) -> Drop | None:
         item = self._table.get(drop_pk(drop_id))
         return drop_of(item) if item else None
@@ -69,7 +104,8 @@ class DynamoLedger:
             batch = self._reclaim(row["pk"].removeprefix("BATCH#"), limits, now_ns)
             if batch:
                 return batch
-        return self._claim_new(None, limits, now_ns, rebuild=False)
+        waiting = partial(self.drops, state=DropState.PENDING)
+        return self._claim_new(waiting, partial(self._ready, limits, now_ns), limits, now_ns)
 
     def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:
         holders = {d.batch_id for d in self._drops(drop_ids) if d.state is DropState.CLAIMED and d.batch_id}
@@ -77,7 +113,14 @@ class DynamoLedger:
             batch = self._reclaim(batch_id, limits, now_ns)
             if batch:
                 return batch
-        return self._claim_new(drop_ids, limits, now_ns, rebuild=rebuild)
+        named = [drop for drop in self._drops(drop_ids) if is_claimable(drop, rebuild=rebuild)]
+        named.sort(key=lambda d: (d.received_at_ns, d.drop_id))
+
+        def of_drive(drive_id: str) -> list[Drop]:
+            held = self._table.get(drive_pk(drive_id))
+            return [] if held else [d for d in named if d.drive_id == drive_id]
+
+        return self._claim_new(lambda: iter(named), of_drive, limits, now_ns, "rebuild" if rebuild else None)
 
     def batch(self, batch_id: str) -> Batch | None:
         item = self._table.get(batch_pk(batch_id))
@@ -89,7 +132,7 @@ class DynamoLedger:
 
     def drops_of(self, batch_id: str, attempt: int) -> tuple[Drop, ...]:
         item = self._open_batch(batch_id, attempt)
-        return tuple(d for d in self._drops(item["drop_ids"]) if _is_held(d, batch_id, attempt))
+        return tuple(self._held(item))
 
     def settle(self, batch_id: str, attempt: int, settlements: Sequence[Settlement], now_ns: int) -> None:
         check_settlements(settlements)
@@ -97,8 +140,12 @@ class DynamoLedger:
             item = self._batch_at(batch_id, attempt)
             if item["state"] == BatchState.CLOSED:
                 return
+            strangers = {s.drop_id for s in settlements} - set(item["drop_ids"])
+            if strangers:
+                raise FencedError(f"drop {min(strangers)} does not belong to batch {batch_id}")
+            ends = {s.drop_id: Transition(now_ns, s.state, batch_id, attempt, s.reason) for s in settlements}
             try:
-                self._table.transact(self._settling(item, settlements, now_ns))
+                self._end(item, ends, {s.drop_id: s.outcome for s in settlements})
             except ConditionFailedError:
                 continue
             return
@@ -108,94 +155,137 @@ class DynamoLedger:
         self._open_batch(batch_id, attempt)
         self._set_lease(batch_id, attempt, now_ns, failure)
 
+    def _ready(self, limits: ClaimLimits, now_ns: int, drive_id: str) -> list[Drop]:
+        """The drive's drops that wait for nothing; none while a batch holds the drive."""
+        found = {item["pk"] for item in self._table.get_many([drive_pk(drive_id), parts_pk(drive_id, "")])}
+        if drive_pk(drive_id) in found:
+            return []
+        known = list(self.drops(drive_id=drive_id))
+        pending = [drop for drop in known if drop.state is DropState.PENDING]
+        recordings = {drop.recording for drop in pending}
+        if recordings <= {""} and not found:
+            return pending
+        parts = self.parts_of(drive_id, ["", *sorted(recordings)])
+        return ready(pending, known, parts, limits.quiet_ns, now_ns)
+
     def _claim_new(
-        self, drop_ids: Sequence[str] | None, limits: ClaimLimits, now_ns: int, *, rebuild: bool
+        self,
+        waiting: Callable[[], Iterator[Drop]],
+        claimable: Callable[[str], Sequence[Drop]],
+        limits: ClaimLimits,
+        now_ns: int,
+        reason: str | None = None,
     ) -> Batch | None:
         contended: set[str] = set()
         for _ in range(MAX_TRIES):
-            drops = self._select(drop_ids, limits, contended, rebuild=rebuild)
+            drops = select(waiting(), limits, claimable=claimable, contended=contended)
             if not drops:
                 return None
-            drop_ids_taken = tuple(drop.drop_id for drop in drops)
-            batch = Batch(new_batch_id(drops, now_ns), 1, now_ns + limits.lease_ns, drop_ids_taken)
-            drives = list(dict.fromkeys(drop.drive_id for drop in drops))
-            claimed = Transition(now_ns, DropState.CLAIMED, batch.batch_id, 1, "rebuild" if rebuild else None)
-            writes = [
-                self._table.putting(_batch_item(batch, drives, limits.lease_ns, now_ns)),
-                *(self._table.putting({"pk": drive_pk(drive), "batch_id": batch.batch_id}) for drive in drives),
-                *(self._moving(drop, claimed) for drop in drops),
-            ]
-            try:
-                self._table.transact(writes)
-            except ConditionFailedError as failed:
-                rows = [batch.batch_id, *drives, *batch.drop_ids]
-                contended.update(rows[position] for position in failed.lost)
-                continue
-            return batch
+            drop_ids = tuple(drop.drop_id for drop in drops)
+            batch = Batch(new_batch_id(drops, now_ns), 1, now_ns + limits.lease_ns, drop_ids)
+            lost = self._take(batch, drops, Transition(now_ns, DropState.CLAIMED, batch.batch_id, 1, reason), limits)
+            if lost is None:
+                return batch
+            contended |= lost
         raise TransientError(f"the claim was contended {MAX_TRIES} times in a row; come back later")
 
-    def _select(
-        self, drop_ids: Sequence[str] | None, limits: ClaimLimits, contended: set[str], *, rebuild: bool
-    ) -> list[Drop]:
-        if drop_ids is None:
-            return select(
-                self.drops(state=DropState.PENDING),
-                limits,
-                drops_of_drive=lambda drive: self.drops(state=DropState.PENDING, drive_id=drive),
-                is_held=self._is_drive_held,
-                contended=contended,
+    def _take(self, batch: Batch, drops: Sequence[Drop], claimed: Transition, limits: ClaimLimits) -> set[str] | None:
+        """Writes a new batch and takes its drives and drops, less those that another claim takes first.
+
+        Returns:
+            None when the batch is there; else the ids for which it lost its first transaction, and so never was.
+        """
+        drives = list(dict.fromkeys(drop.drive_id for drop in drops))
+        first, *rest = packed(self._taking(batch.batch_id, drops, claimed))
+        try:
+            transact(
+                self._table, self._table.putting(_batch_item(batch, drives, limits.lease_ns, claimed.at_ns)), first
             )
-        named = [drop for drop in self._drops(drop_ids) if is_claimable(drop, rebuild=rebuild)]
-        named.sort(key=lambda d: (d.received_at_ns, d.drop_id))
-        return select(
-            named,
-            limits,
-            drops_of_drive=lambda drive: [d for d in named if d.drive_id == drive],
-            is_held=self._is_drive_held,
-            contended=contended,
-        )
+        except ConditionFailedError as failed:
+            return lost_ids(first, failed) | {batch.batch_id}
+        lost: set[str] = set()
+        for part in rest:
+            lost |= self._take_more(batch.batch_id, without(part, lost))
+        return None
+
+    def _take_more(self, batch_id: str, part: list[DriveWrites]) -> set[str]:
+        lost: set[str] = set()
+        while part:
+            try:
+                transact(self._table, self._guard(batch_id, 1), part)
+                break
+            except ConditionFailedError as failed:
+                if 0 in failed.lost:
+                    raise TransientError(f"batch {batch_id}: its lease lapsed before the claim had ended") from failed
+                lost |= lost_ids(part, failed)
+                lost |= {unit.drive_id for unit in part if not lost.isdisjoint(unit.ids)}
+                part = without(part, lost)
+        return lost
+
+    def _taking(self, batch_id: str, drops: Sequence[Drop], claimed: Transition) -> Iterator[DriveWrites]:
+        for drive_id, found in groupby(drops, key=lambda d: d.drive_id):
+            mine = list(found)
+            lock = self._table.putting({"pk": drive_pk(drive_id), "batch_id": batch_id})
+            moves = [self._moving(drop, claimed) for drop in mine]
+            yield DriveWrites(drive_id, (drive_id, *(d.drop_id for d in mine)), (lock, *moves))
 
     def _reclaim(self, batch_id: str, limits: ClaimLimits, now_ns: int) -> Batch | None:
         """Takes over a lapsed batch, or gives it up (``after_last_attempt``). None when nothing is left to work on."""
         item = self._table.get(batch_pk(batch_id))
         if item is None or item["state"] != BatchState.OPEN or item["lease_until_ns"] > now_ns:
             return None
-        held = [d for d in self._drops(item["drop_ids"]) if _is_held(d, batch_id, item["attempt"])]
-        # Giving up raises the attempt too: it fences off whoever still works on the last one.
-        sets: Item = {"attempt": item["attempt"] + 1}
-        is_given_up = item["attempt"] >= limits.max_attempts
-        if is_given_up:
-            sets |= _CLOSING
-            ends = after_last_attempt(held, batch_of(item), self.history, now_ns)
-            moves = [self._moving(drop, ends[drop.drop_id]) for drop in held] + self._freeing(item)
-        else:
-            sets |= {"lease_until_ns": now_ns + limits.lease_ns, "lease_ns": limits.lease_ns, "failure": None}
-            claimed = Transition(now_ns, DropState.CLAIMED, batch_id, sets["attempt"], why_ended(batch_of(item)))
-            moves = [self._moving(drop, claimed) for drop in held]
+        old, held = batch_of(item), self._held(item)
+        lease = {"lease_until_ns": now_ns + limits.lease_ns, "lease_ns": limits.lease_ns}
+        sets: Item = {"attempt": old.attempt + 1, "failure": None, **lease}
         seen = {name: item[name] for name in ("attempt", "state", "lease_until_ns")}
+        # Raising the attempt fences off whoever still works on the last one, so it comes first in every case.
+        head = self._table.updating(item["pk"], sets, where=seen)
+        taken = batch_of({**item, **sets})
         try:
-            self._table.transact([self._table.updating(item["pk"], sets, where=seen), *moves])
+            if not held or old.attempt >= limits.max_attempts:
+                self._table.update(head)
+                self._end(
+                    {**item, **sets}, after_last_attempt(held, old, len(item["drive_ids"]), self.history, now_ns), {}
+                )
+                return None
+            claimed = Transition(now_ns, DropState.CLAIMED, batch_id, taken.attempt, why_ended(old))
+            units = (DriveWrites(d.drive_id, (d.drop_id,), (self._moving(d, claimed),)) for d in held)
+            for part in packed(units):
+                transact(self._table, head, part)
+                head = self._guard(batch_id, taken.attempt)
         except ConditionFailedError:
             return None
-        return None if is_given_up else batch_of({**item, **sets})
+        return taken
 
-    def _settling(self, batch: Item, settlements: Sequence[Settlement], now_ns: int) -> list[Item]:
-        batch_id, attempt = batch["batch_id"], batch["attempt"]
-        drops = {d.drop_id: d for d in self._drops(batch["drop_ids"])}
-        held = {i for i, d in drops.items() if _is_held(d, batch_id, attempt)}
-        # The batch is always among the writes, so a takeover in between makes the whole settlement fail.
-        where = {"attempt": attempt, "state": str(BatchState.OPEN)}
-        moves: list[Item] = []
-        for settlement in settlements:
-            if settlement.drop_id not in drops:
-                raise FencedError(f"drop {settlement.drop_id} does not belong to batch {batch_id}")
-            if settlement.drop_id in held:
-                ended = Transition(now_ns, settlement.state, batch_id, attempt, settlement.reason)
-                moves.append(self._moving(drops[settlement.drop_id], ended, outcome=settlement.outcome))
-                held.discard(settlement.drop_id)
-        if held:
-            return [self._table.updating(batch["pk"], {"attempt": attempt}, where=where), *moves]
-        return [self._table.updating(batch["pk"], _CLOSING, where=where), *moves, *self._freeing(batch)]
+    def _end(self, batch: Item, ends: Mapping[str, Transition], outcomes: Mapping[str, dict[str, object]]) -> None:
+        """Ends drops that the batch holds; frees drives of which it holds no more, and closes when it holds none.
+
+        Raises:
+            ConditionFailedError: when the batch or a drop changed meanwhile.
+        """
+        held = self._held(batch)
+        staying = {drop.drive_id for drop in held if drop.drop_id not in ends}
+        units = []
+        for drive_id, found in groupby(sorted(held, key=lambda d: d.drive_id), key=lambda d: d.drive_id):
+            ending = [drop for drop in found if drop.drop_id in ends]
+            writes = [self._moving(d, ends[d.drop_id], outcome=outcomes.get(d.drop_id)) for d in ending]
+            if drive_id not in staying:
+                writes.append(self._table.deleting(drive_pk(drive_id), where={"batch_id": batch["batch_id"]}))
+            units.append(DriveWrites(drive_id, (*(d.drop_id for d in ending), drive_id)[: len(writes)], tuple(writes)))
+        guard = self._guard(batch["batch_id"], batch["attempt"])
+        where = {"attempt": batch["attempt"], "state": str(BatchState.OPEN)}
+        last = guard if staying else self._table.updating(batch["pk"], _CLOSING, where=where)
+        parts = list(packed(units)) or [[]]
+        for position, part in enumerate(parts, 1):
+            transact(self._table, last if position == len(parts) else guard, part)
+
+    def _guard(self, batch_id: str, attempt: int) -> Item:
+        """The check that a batch is open at an attempt."""
+        return self._table.checking(batch_pk(batch_id), where={"attempt": attempt, "state": str(BatchState.OPEN)})
+
+    def _held(self, batch: Item) -> list[Drop]:
+        mine = (DropState.CLAIMED, batch["batch_id"])
+        return [drop for drop in self._drops(batch["drop_ids"]) if (drop.state, drop.batch_id) == mine]
 
     def _moving(self, drop: Drop, to: Transition, outcome: dict[str, object] | None = None) -> Item:
         """The write that takes a drop, if it is still as it was read, to its next state, and into its history."""
@@ -210,10 +300,6 @@ class DynamoLedger:
             sets["outcome"] = json.dumps(outcome)
         seen = {"state": str(drop.state), "batch_id": drop.batch_id, "attempt": drop.attempt}
         return self._table.updating(drop_pk(drop.drop_id), sets, where=seen, append=to.to_item())
-
-    def _freeing(self, batch: Item) -> list[Item]:
-        where = {"batch_id": batch["batch_id"]}
-        return [self._table.deleting(drive_pk(drive), where=where) for drive in batch["drive_ids"]]
 
     def _set_lease(self, batch_id: str, attempt: int, lease_until_ns: int, failure: str | None = None) -> Batch:
         where = {"attempt": attempt, "state": str(BatchState.OPEN)}
@@ -241,9 +327,6 @@ class DynamoLedger:
     def _drops(self, drop_ids: Sequence[str]) -> list[Drop]:
         return [drop_of(item) for item in self._table.get_many([drop_pk(i) for i in drop_ids])]
 
-    def _is_drive_held(self, drive_id: str) -> bool:
-        return self._table.get(drive_pk(drive_id)) is not None
-
 
 _CLOSING: Item = {"state": str(BatchState.CLOSED), "state_key": batch_pk(BatchState.CLOSED)}
 
@@ -261,7 +344,3 @@ def _batch_item(batch: Batch, drive_ids: Sequence[str], lease_ns: int, now_ns: i
         "drive_ids": list(drive_ids),
         "created_at_ns": now_ns,
     }
-
-
-def _is_held(drop: Drop, batch_id: str, attempt: int) -> bool:
-    return (drop.state, drop.batch_id, drop.attempt) == (DropState.CLAIMED, batch_id, attempt)

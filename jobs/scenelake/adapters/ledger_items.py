@@ -1,16 +1,21 @@
 """Drops, batches and drive locks as DynamoDB items, and back."""
 
+import hashlib
 import json
+import zlib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from decimal import Decimal
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
-from scenelake.contracts.drops import Batch, BatchState, Drop, DropState
+from scenelake.contracts.drops import Batch, BatchState, Drop, DropState, IgnoredEvent, RecordingParts
 
 Item = dict[str, Any]
+
+IGNORED = "EVENT#IGNORED"
+"""Key of the index ``by_state`` under which events that announced no drop are listed."""
 
 _SERIALIZER = TypeSerializer()
 _DESERIALIZER = TypeDeserializer()
@@ -26,6 +31,10 @@ def batch_pk(batch_id: str) -> str:
 
 def drive_pk(drive_id: str) -> str:
     return f"DRIVE#{drive_id}"
+
+
+def parts_pk(drive_id: str, recording: str) -> str:
+    return f"PARTS#{drive_id}#{recording}"
 
 
 def key(pk: str) -> Item:
@@ -45,6 +54,8 @@ def decode(item: Item) -> Item:
 def _plain(value: object) -> object:
     if isinstance(value, Decimal):
         return int(value)
+    if isinstance(value, Binary):
+        return bytes(value)
     if isinstance(value, list):
         return [_plain(v) for v in value]
     if isinstance(value, dict):
@@ -84,3 +95,34 @@ def batch_of(item: Item) -> Batch:
         state=BatchState(item["state"]),
         failure=item.get("failure"),
     )
+
+
+def parts_item(parts: RecordingParts) -> Item:
+    """A manifest's item. Twenty thousand keys would be more than DynamoDB's 400 KB, but for their likeness."""
+    sizes = zlib.compress(json.dumps(parts.sizes_bytes).encode())
+    item: Item = {name: getattr(parts, name) for name in ("recording", "drop_id", "received_at_ns")}
+    return {"pk": parts_pk(parts.drive_id, parts.recording), "of_drive_id": parts.drive_id, "sizes": sizes, **item}
+
+
+def parts_of(item: Item) -> RecordingParts:
+    """A manifest from a decoded item."""
+    return RecordingParts(
+        drive_id=item["of_drive_id"],
+        recording=item["recording"],
+        drop_id=item["drop_id"],
+        received_at_ns=item["received_at_ns"],
+        sizes_bytes=json.loads(zlib.decompress(item["sizes"])),
+    )
+
+
+def ignored_item(event: IgnoredEvent) -> Item:
+    """An ignored event's item; the same event told again, at whatever time, has the same key."""
+    said = asdict(event)
+    identity = json.dumps({name: said[name] for name in said if name != "received_at_ns"}, sort_keys=True)
+    kept = {name: value for name, value in said.items() if value is not None}
+    return {"pk": f"EVENT#{hashlib.sha256(identity.encode()).hexdigest()}", "state_key": IGNORED, **kept}
+
+
+def ignored_of(item: Item) -> IgnoredEvent:
+    """An ignored event from a decoded item."""
+    return IgnoredEvent(**{f.name: item[f.name] for f in fields(IgnoredEvent) if f.name in item})

@@ -7,6 +7,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from scenelake.adapters.ledger_items import Item, decode, encode, key
 from scenelake.contracts.errors import ConfigurationError, TransientError
+from scenelake.runtime.faults import durable_write
+from scenelake.runtime.logs import current_stage
 
 _BATCH_GET_LIMIT = 100
 _BUSY = frozenset(
@@ -79,7 +81,24 @@ class LedgerTable:
     def put_new(self, item: Item) -> bool:
         """False when an item with this key exists."""
         try:
-            self._call("put_item", **self.putting(item)["Put"])
+            with durable_write(_failpoint("put")):
+                self._call("put_item", **self.putting(item)["Put"])
+        except ConditionFailedError:
+            return False
+        return True
+
+    def put_newest(self, item: Item, *, by: str) -> bool:
+        """Puts an item unless one with its key and a later ``by`` exists; False when one does."""
+        request = {
+            "TableName": self.name,
+            "Item": encode(item),
+            "ConditionExpression": "attribute_not_exists(pk) OR #by <= :by",
+            "ExpressionAttributeNames": {"#by": by},
+            "ExpressionAttributeValues": encode({":by": item[by]}),
+        }
+        try:
+            with durable_write(_failpoint("put")):
+                self._call("put_item", **request)
         except ConditionFailedError:
             return False
         return True
@@ -90,7 +109,9 @@ class LedgerTable:
         Raises:
             ConditionFailedError: when its condition does not hold.
         """
-        return decode(self._call("update_item", ReturnValues="ALL_NEW", **update["Update"])["Attributes"])
+        with durable_write(_failpoint("update")):
+            answer = self._call("update_item", ReturnValues="ALL_NEW", **update["Update"])
+        return decode(answer["Attributes"])
 
     def transact(self, writes: Sequence[Item]) -> None:
         """All of the writes or none.
@@ -98,12 +119,26 @@ class LedgerTable:
         Raises:
             ConditionFailedError: with the positions of the writes that lost.
         """
-        self._call("transact_write_items", TransactItems=list(writes))
+        with durable_write(_failpoint("transact")):
+            # botocore gives the request a token, by which DynamoDB answers a repeated one like the first.
+            self._call("transact_write_items", TransactItems=list(writes))
 
     def putting(self, item: Item) -> Item:
         """The write of an item that must not exist yet."""
         put = {"TableName": self.name, "Item": encode(item), "ConditionExpression": "attribute_not_exists(pk)"}
         return {"Put": put}
+
+    def checking(self, pk: str, *, where: Item) -> Item:
+        """The condition, among other writes, that an item's attributes are as given."""
+        expected, names, values = _equalities(where)
+        check = {
+            "TableName": self.name,
+            "Key": key(pk),
+            "ConditionExpression": " AND ".join(expected),
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": encode(values),
+        }
+        return {"ConditionCheck": check}
 
     def deleting(self, pk: str, *, where: Item) -> Item:
         """The write that removes an item whose attributes are as given."""
@@ -157,6 +192,10 @@ class LedgerTable:
             raise _translated(error, operation, self.name) from error
         except BotoCoreError as error:
             raise TransientError(f"{operation} on table {self.name}: {error}") from error
+
+
+def _failpoint(operation: str) -> str:
+    return f"{current_stage() or 'any'}.ledger_{operation}"
 
 
 def _equalities(where: Item) -> tuple[list[str], dict[str, str], Item]:

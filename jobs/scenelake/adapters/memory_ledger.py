@@ -1,12 +1,22 @@
 """The ledger in memory: the twin of the DynamoDB one for tests, held to the same contract suite."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from scenelake.contracts.drops import Batch, BatchState, Drop, DropState, Settlement
+from scenelake.contracts.drops import (
+    Batch,
+    BatchState,
+    Drop,
+    DropState,
+    IgnoredEvent,
+    RecordingParts,
+    Settlement,
+)
 from scenelake.contracts.errors import FencedError
 from scenelake.ledger.protocol import ClaimLimits
+from scenelake.ledger.recordings import ready
 from scenelake.ledger.selection import select
 from scenelake.ledger.transitions import (
     Transition,
@@ -34,6 +44,8 @@ class MemoryLedger:
         self._batches: dict[str, Batch] = {}
         self._leases_ns: dict[str, int] = {}
         self._drives: dict[str, str] = {}
+        self._parts: dict[tuple[str, str], RecordingParts] = {}
+        self._ignored: dict[IgnoredEvent, IgnoredEvent] = {}
 
     def register(self, drop: Drop) -> bool:
         with self._lock:
@@ -41,6 +53,23 @@ class MemoryLedger:
                 return False
             self._rows[drop.drop_id] = _Row(drop, [registered(drop).to_item()])
             return True
+
+    def expect_parts(self, parts: RecordingParts) -> None:
+        with self._lock:
+            kept = self._parts.get((parts.drive_id, parts.recording))
+            if kept is None or _age(kept) <= _age(parts):
+                self._parts[parts.drive_id, parts.recording] = parts
+
+    def parts_of(self, drive_id: str, recordings: Sequence[str]) -> list[RecordingParts]:
+        found = (self._parts.get((drive_id, recording)) for recording in dict.fromkeys(recordings))
+        return [parts for parts in found if parts]
+
+    def record_ignored(self, event: IgnoredEvent) -> None:
+        with self._lock:
+            self._ignored.setdefault(replace(event, received_at_ns=0), event)
+
+    def ignored(self) -> Iterator[IgnoredEvent]:
+        yield from sorted(self._ignored.values(), key=lambda event: event.received_at_ns)
 
     def get(self, drop_id: str) -> Drop | None:
         row = self._rows.get(drop_id)
@@ -64,7 +93,8 @@ class MemoryLedger:
                 batch = self._reclaim(old, limits, now_ns)
                 if batch:
                     return batch
-            return self._claim_new(list(self.drops(state=DropState.PENDING)), limits, now_ns, rebuild=False)
+            waiting = list(self.drops(state=DropState.PENDING))
+            return self._claim_new(waiting, partial(self._ready, limits, now_ns), limits, now_ns)
 
     def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:
         with self._lock:
@@ -76,7 +106,11 @@ class MemoryLedger:
                     return batch
             named = [d for d in (self._rows[d.drop_id].drop for d in named) if is_claimable(d, rebuild=rebuild)]
             named.sort(key=lambda d: (d.received_at_ns, d.drop_id))
-            return self._claim_new(named, limits, now_ns, rebuild=rebuild)
+
+            def of_drive(drive: str) -> list[Drop]:
+                return [] if drive in self._drives else [d for d in named if d.drive_id == drive]
+
+            return self._claim_new(named, of_drive, limits, now_ns, "rebuild" if rebuild else None)
 
     def batch(self, batch_id: str) -> Batch | None:
         return self._batches.get(batch_id)
@@ -104,28 +138,38 @@ class MemoryLedger:
                 if settlement.drop_id in held:
                     ended = Transition(now_ns, settlement.state, batch_id, attempt, settlement.reason)
                     self._move(settlement.drop_id, ended, settlement.outcome)
-            if not self._held(batch):
-                self._close(batch)
+            staying = {drop.drive_id for drop in self._held(batch)}
+            self._free(batch, staying)
+            if not staying:
+                self._keep(replace(batch, state=BatchState.CLOSED))
 
     def hand_back(self, batch_id: str, attempt: int, now_ns: int, failure: str | None = None) -> None:
         with self._lock:
             self._keep(replace(self._open_batch(batch_id, attempt), lease_until_ns=now_ns, failure=failure))
 
+    def _ready(self, limits: ClaimLimits, now_ns: int, drive_id: str) -> list[Drop]:
+        known = list(self.drops(drive_id=drive_id))
+        pending = [drop for drop in known if drop.state is DropState.PENDING]
+        if drive_id in self._drives:
+            return []
+        parts = self.parts_of(drive_id, ["", *(drop.recording for drop in pending)])
+        return ready(pending, known, parts, limits.quiet_ns, now_ns)
+
     def _claim_new(
-        self, candidates: Sequence[Drop], limits: ClaimLimits, now_ns: int, *, rebuild: bool
+        self,
+        waiting: Sequence[Drop],
+        claimable: Callable[[str], Sequence[Drop]],
+        limits: ClaimLimits,
+        now_ns: int,
+        reason: str | None = None,
     ) -> Batch | None:
-        drops = select(
-            candidates,
-            limits,
-            drops_of_drive=lambda drive: [d for d in candidates if d.drive_id == drive],
-            is_held=self._drives.__contains__,
-        )
+        drops = select(waiting, limits, claimable=claimable)
         if not drops:
             return None
         batch_id = new_batch_id(drops, now_ns)
         self._leases_ns[batch_id] = limits.lease_ns
         self._drives.update({drop.drive_id: batch_id for drop in drops})
-        claimed = Transition(now_ns, DropState.CLAIMED, batch_id, 1, "rebuild" if rebuild else None)
+        claimed = Transition(now_ns, DropState.CLAIMED, batch_id, 1, reason)
         for drop in drops:
             self._move(drop.drop_id, claimed)
         return self._keep(Batch(batch_id, 1, now_ns + limits.lease_ns, tuple(d.drop_id for d in drops)))
@@ -136,10 +180,12 @@ class MemoryLedger:
         held = self._held(old)
         batch = self._keep(replace(old, attempt=old.attempt + 1))
         if old.attempt >= limits.max_attempts:
-            ends = after_last_attempt(held, old, self.history, now_ns)
+            nbr_drives = len({self._rows[i].drop.drive_id for i in old.drop_ids})
+            ends = after_last_attempt(held, old, nbr_drives, self.history, now_ns)
             for drop_id, end in ends.items():
                 self._move(drop_id, end)
-            self._close(batch)
+            self._free(batch, set())
+            self._keep(replace(batch, state=BatchState.CLOSED))
             return None
         for drop in held:
             again = Transition(now_ns, DropState.CLAIMED, old.batch_id, batch.attempt, why_ended(old))
@@ -159,9 +205,9 @@ class MemoryLedger:
         )
         row.history.append(to.to_item())
 
-    def _close(self, batch: Batch) -> None:
-        self._keep(replace(batch, state=BatchState.CLOSED))
-        self._drives = {drive: holder for drive, holder in self._drives.items() if holder != batch.batch_id}
+    def _free(self, batch: Batch, staying: set[str]) -> None:
+        """Frees the drives that the batch holds, less those that stay."""
+        self._drives = {d: holder for d, holder in self._drives.items() if holder != batch.batch_id or d in staying}
 
     def _keep(self, batch: Batch) -> Batch:
         self._batches[batch.batch_id] = batch
@@ -169,8 +215,7 @@ class MemoryLedger:
 
     def _held(self, batch: Batch) -> tuple[Drop, ...]:
         drops = (self._rows[i].drop for i in batch.drop_ids)
-        mine = (DropState.CLAIMED, batch.batch_id, batch.attempt)
-        return tuple(d for d in drops if (d.state, d.batch_id, d.attempt) == mine)
+        return tuple(d for d in drops if (d.state, d.batch_id) == (DropState.CLAIMED, batch.batch_id))
 
     def _batch_at(self, batch_id: str, attempt: int) -> Batch:
         batch = self._batches.get(batch_id)
@@ -185,3 +230,7 @@ class MemoryLedger:
         if batch.state is BatchState.CLOSED:
             raise FencedError(f"batch {batch_id} is closed")
         return batch
+
+
+def _age(parts: RecordingParts) -> tuple[int, str]:
+    return parts.received_at_ns, parts.drop_id

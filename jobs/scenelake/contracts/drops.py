@@ -36,6 +36,9 @@ class Drop:
         outcome: counts and figures of the build, as JSON-compatible values.
         sequencer: S3's own order of events on the key, where the event carried one.
         event_at_ns: when S3 says the object was created, where an event announced it.
+        recording: folder below the drive whose objects make one recording; empty for an object that lies in the
+            drive itself and is a recording alone.
+        sensor: folder of the object inside its recording, where there is one.
     """
 
     drop_id: str
@@ -56,6 +59,8 @@ class Drop:
     outcome: dict[str, object] = field(default_factory=dict)
     sequencer: str | None = None
     event_at_ns: int | None = None
+    recording: str = ""
+    sensor: str | None = None
 
     @property
     def uri(self) -> str:
@@ -86,3 +91,38 @@ class Settlement:
     state: DropState
     reason: str | None = None
     outcome: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingParts:
+    """What a recording's manifest says that it consists of.
+
+    Attributes:
+        recording: see ``Drop.recording``; empty for a manifest that lies in the drive itself, which speaks of the
+            whole drive.
+        drop_id: the manifest's own drop.
+        received_at_ns: the newest manifest of a recording rules; ties by drop id.
+        sizes_bytes: ``{key: size}`` of every part, by full key.
+    """
+
+    drive_id: str
+    recording: str
+    drop_id: str
+    received_at_ns: int
+    sizes_bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoredEvent:
+    """An event that announced no drop, kept with the reason.
+
+    Attributes:
+        event: S3's name of the event, for example ``s3:TestEvent`` or ``ObjectRemoved:Delete``.
+    """
+
+    event: str
+    reason: str
+    received_at_ns: int
+    bucket: str | None = None
+    key: str | None = None
+    version_id: str | None = None

@@ -6,17 +6,39 @@ from dataclasses import dataclass
 from scenelake.contracts.errors import BadInputError
 
 _KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+|-]*")
+MANIFEST_NAME = "_MANIFEST.json"
 LAYOUT = "<fleet>/<vehicle>/<drive>/<file>"
 
 
 @dataclass(frozen=True, slots=True)
 class DropKey:
-    """A landing key taken apart: ``<fleet>/<vehicle>/<drive>/<file…>``; the file may have folders."""
+    """A landing key taken apart: ``<fleet>/<vehicle>/<drive>/<file…>``; the file may have folders.
+
+    A file in the drive itself is a recording alone. The files below a folder of the drive are one recording
+    (a rosbag2 or LeRobot folder, a split bag, one file per sensor), named after that folder.
+    """
 
     fleet: str
     vehicle: str
     drive: str
     file: str
+
+    @property
+    def recording(self) -> str:
+        """First folder below the drive; empty for a file in the drive itself."""
+        folder, _, name = self.file.partition("/")
+        return folder if name else ""
+
+    @property
+    def sensor(self) -> str | None:
+        """Folder of the file inside its recording (``<recording>/<sensor…>/<name>``), where there is one."""
+        folders = self.file.split("/")[1:-1]
+        return "/".join(folders) or None
+
+    @property
+    def is_manifest(self) -> bool:
+        """Whether the file is a recording's manifest (``contracts.manifests``)."""
+        return self.file.rsplit("/", 1)[-1] == MANIFEST_NAME
 
 
 def parse_drop_key(key: str) -> DropKey:

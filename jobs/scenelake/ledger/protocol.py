@@ -4,17 +4,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from scenelake.contracts.drops import Batch, Drop, DropState, Settlement
+from scenelake.contracts.drops import Batch, Drop, DropState, IgnoredEvent, RecordingParts, Settlement
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimLimits:
-    """Bounds of one claim, and how long its lease lasts."""
+    """Bounds of one claim, and how long its lease lasts.
+
+    Attributes:
+        quiet_ns: see ``Settings.quiet_seconds``.
+    """
 
     max_drops: int
     max_bytes: int
     lease_ns: int
     max_attempts: int
+    quiet_ns: int = 0
 
 
 class Ledger(Protocol):
@@ -22,6 +27,22 @@ class Ledger(Protocol):
 
     def register(self, drop: Drop) -> bool:
         """Records a drop (PENDING, or REJECTED with a reason). False when it was there already."""
+        ...
+
+    def expect_parts(self, parts: RecordingParts) -> None:
+        """Records what a recording's manifest lists; the newest manifest of a recording stays."""
+        ...
+
+    def parts_of(self, drive_id: str, recordings: Sequence[str]) -> list[RecordingParts]:
+        """What the manifests of these recordings of a drive list, as far as there are any."""
+        ...
+
+    def record_ignored(self, event: IgnoredEvent) -> None:
+        """Keeps an event that announced no drop; told again, it is kept once."""
+        ...
+
+    def ignored(self) -> Iterator[IgnoredEvent]:
+        """Events that announced no drop, oldest first."""
         ...
 
     def get(self, drop_id: str) -> Drop | None: ...
@@ -37,13 +58,14 @@ class Ledger(Protocol):
     def claim(self, limits: ClaimLimits, now_ns: int) -> Batch | None:
         """Hands out the next batch: first one whose lease lapsed (same drops, attempt + 1; past
         ``max_attempts`` a batch of one drive becomes REJECTED as poison, and the drives of a larger one go back to
-        PENDING to be tried alone), else a new one from the oldest PENDING drops, grouped by drive; a drive that
-        another batch holds waits. None when there is nothing to do."""
+        PENDING to be tried alone), else a new one from the oldest PENDING drops, grouped by drive. A drive that
+        another batch holds waits, and so does a recording whose parts are not all there
+        (``ledger.recordings``). None when there is nothing to do."""
         ...
 
     def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:
-        """The same for named drops (a person's trigger). ``rebuild`` also takes BUILT, REJECTED and DUPLICATE ones
-        that belong to a drive."""
+        """The same for named drops (a person's trigger), complete or not. ``rebuild`` also takes BUILT,
+        REJECTED and DUPLICATE ones that belong to a drive."""
         ...
 
     def batch(self, batch_id: str) -> Batch | None: ...

@@ -59,6 +59,7 @@ def is_claimable(drop: Drop, *, rebuild: bool) -> bool:
 def after_last_attempt(
     drops: Sequence[Drop],
     batch: Batch,
+    nbr_drives: int,
     histories: Callable[[str], Sequence[Mapping[str, object]]],
     now_ns: int,
 ) -> dict[str, Transition]:
@@ -67,11 +68,13 @@ def after_last_attempt(
     One drive can bring down a batch of many, so only a batch of one drive is poison. The drives of a larger one
     go back to PENDING under the batch's name, which makes them suspects (``selection.select``).
 
+    ``nbr_drives`` counts those that the batch was drawn up with, for some of its drops may have ended already.
+
     A drop that had ended before, and was taken again for a rebuild, ends as it did then: what it gave to gold is
     there, and the next build of its drive would drop it if it were REJECTED.
     """
     batch_id, attempt = batch.batch_id, batch.attempt
-    if len({drop.drive_id for drop in drops}) > 1:
+    if nbr_drives > 1:
         return {d.drop_id: Transition(now_ns, DropState.PENDING, batch_id, attempt, SUSPECT) for d in drops}
     told = {d.drop_id: histories(d.drop_id) for d in drops}
     return {

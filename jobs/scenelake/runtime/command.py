@@ -50,4 +50,5 @@ def claim_limits(settings: Settings) -> ClaimLimits:
         max_bytes=settings.claim_max_bytes,
         lease_ns=settings.lease_seconds * 1_000_000_000,
         max_attempts=settings.max_attempts,
+        quiet_ns=settings.quiet_seconds * 1_000_000_000,
     )

@@ -24,12 +24,18 @@ class Settings:
     Attributes:
         home: folder of local state (``.scenelake``).
         endpoint_url: AWS endpoint override, set on a laptop; None means AWS itself.
+        dead_letter_queue_url, event_dead_letter_queue_url: where the doorbell's and the event queue's messages
+            end that were received too often.
         runtime: local, or kubernetes once the operators launch pods.
         spark_master: Spark master URL for Spark stages.
         spark_conf: extra Spark settings, ``key=value`` separated by ``;``.
         lease_seconds: how long a claim holds its batch between two signs of life.
         max_attempts: attempts at a batch before its drives are tried alone, and one alone is rejected as poison.
         claim_max_drops, claim_max_bytes: bounds of one claim.
+        quiet_seconds: how long a recording of many objects, without a complete manifest, waits after its newest
+            part before it is built as it is. At most 900, the longest that a queue delays a ring.
+        doorbell_visibility_seconds, event_visibility_seconds: how long a received message of the queue is hidden.
+        faults: folder of the fault battery (``runtime.faults``); empty everywhere else.
     """
 
     home: Path
@@ -41,6 +47,7 @@ class Settings:
     ledger_table: str = "scenelake-ledger"
     doorbell_queue_url: str = ""
     dead_letter_queue_url: str = ""
+    event_dead_letter_queue_url: str = ""
     event_queue_url: str = ""
     glue_database: str = "scenelake"
     runtime: str = "local"
@@ -48,8 +55,12 @@ class Settings:
     spark_conf: str = ""
     lease_seconds: int = 600
     max_attempts: int = 3
-    claim_max_drops: int = 32
+    claim_max_drops: int = 256
     claim_max_bytes: int = 64 * 1024**3
+    quiet_seconds: int = 60
+    doorbell_visibility_seconds: int = 360
+    event_visibility_seconds: int = 180
+    faults: str = ""
     image_digest: str | None = None
     airflow_url: str = ""
 
@@ -60,6 +71,9 @@ class Settings:
     @property
     def quarantine_uri(self) -> str:
         return f"s3://{self.quarantine_bucket}"
+
+
+_INTEGERS = frozenset(f.name for f in fields(Settings) if f.type is int)
 
 
 def home_folder(environment: Mapping[str, str] | None = None) -> Path:
@@ -88,9 +102,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigurationError(f"{stack_file}: unknown setting(s) {', '.join(unknown)}")
-    for name in ("lease_seconds", "max_attempts", "claim_max_drops", "claim_max_bytes"):
-        if name in values:
-            values[name] = _integer(name, values[name])
+    for name in _INTEGERS & values.keys():
+        values[name] = _integer(name, values[name])
     values["home"] = home
     return Settings(**values)  # type: ignore[arg-type]
 
@@ -111,6 +124,9 @@ class StackConfig:
         repository: checkout with ``dags/``, ``plugins/`` and ``deploy/``.
         airflow_port, aws_port: ports on 127.0.0.1 of Airflow and of the stand-in for AWS.
         parallelism: tasks that Airflow runs at once.
+        patience_seconds: how long a part may be silent before others take over its work. Airflow's
+            acknowledge and heartbeat time-outs are this long, a lease twice, and the visibility of the doorbell's
+            rings 1.2 times; the fault battery makes it short.
     """
 
     home: Path
@@ -118,10 +134,11 @@ class StackConfig:
     airflow_port: int = 8080
     aws_port: int = 5566
     parallelism: int = 6
+    patience_seconds: int = 300
 
 
 def load_stack_config(environment: Mapping[str, str] | None = None) -> StackConfig:
-    """Reads ``SCENELAKE_AIRFLOW_PORT``, ``SCENELAKE_AWS_PORT``, ``SCENELAKE_PARALLELISM`` and the home folder.
+    """Reads ``SCENELAKE_AIRFLOW_PORT``, ``_AWS_PORT``, ``_PARALLELISM``, ``_PATIENCE_SECONDS`` and the home folder.
 
     Raises:
         ConfigurationError: for a port or a number that is not one.
@@ -130,7 +147,7 @@ def load_stack_config(environment: Mapping[str, str] | None = None) -> StackConf
     repository = Path(env.get("SCENELAKE_REPOSITORY") or Path(__file__).resolve().parents[3])
     numbers = {
         name: _integer(name, env[f"SCENELAKE_{name.upper()}"])
-        for name in ("airflow_port", "aws_port", "parallelism")
+        for name in ("airflow_port", "aws_port", "parallelism", "patience_seconds")
         if env.get(f"SCENELAKE_{name.upper()}")
     }
     for name in ("airflow_port", "aws_port"):

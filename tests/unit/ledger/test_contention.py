@@ -2,8 +2,10 @@
 
 import pytest
 
+from scenelake.adapters import dynamo_ledger, ledger_transactions
 from scenelake.adapters.dynamo_ledger import MAX_TRIES, DynamoLedger
-from scenelake.contracts.errors import TransientError
+from scenelake.contracts.drops import DropState, Settlement
+from scenelake.contracts.errors import FencedError, TransientError
 from scenelake.ledger.new_drop import ObjectVersion, new_drop
 from scenelake.ledger.protocol import ClaimLimits
 
@@ -20,16 +22,10 @@ def register(ledger: DynamoLedger, *keys: str) -> list[str]:
 def test_what_another_claim_took_is_left_out_and_the_rest_is_claimed(zone, monkeypatch) -> None:
     mine, other = zone.ledger, DynamoLedger(zone.ledger._table._client, zone.ledger._table.name)
     a, b, c = register(mine, "f/v/d1/a", "f/v/d2/b", "f/v/d3/c")
-    stale = list(mine.drops())
-    select = mine._select
-
-    def late(drop_ids, limits, contended, *, rebuild):
-        if contended:
-            return select(drop_ids, limits, contended, rebuild=rebuild)
-        assert other.claim_drops([a], LIMITS, 5, rebuild=False) is not None
-        return stale
-
-    monkeypatch.setattr(mine, "_select", late)
+    stale = {drop.drive_id: [drop] for drop in mine.drops()}
+    assert other.claim_drops([a], LIMITS, 5, rebuild=False) is not None
+    monkeypatch.setattr(mine, "drops", lambda **_: iter([drop for [drop] in stale.values()]))
+    monkeypatch.setattr(mine, "_ready", lambda limits, now_ns, drive_id: stale[drive_id])
     batch = mine.claim(LIMITS, 6)
     assert batch is not None
     assert batch.drop_ids == (b, c)
@@ -39,28 +35,66 @@ def test_a_claim_that_never_wins_says_so(zone, monkeypatch) -> None:
     (a,) = register(zone.ledger, "f/v/d1/a")
     stale = list(zone.ledger.drops())
     zone.ledger.claim(LIMITS, 5)
-    monkeypatch.setattr(zone.ledger, "_select", lambda *args, **kwargs: stale)
+    monkeypatch.setattr(dynamo_ledger, "select", lambda *args, **kwargs: stale)
     with pytest.raises(TransientError, match=f"{MAX_TRIES} times"):
         zone.ledger.claim(LIMITS, 6)
     assert len(zone.ledger.history(a)) == 2, "a claim that lost left no trace"
 
 
-def test_a_takeover_during_a_settlement_makes_it_fail_as_a_whole(zone, monkeypatch) -> None:
-    from scenelake.contracts.drops import DropState, Settlement
-    from scenelake.contracts.errors import FencedError
+@pytest.fixture
+def small_transactions(monkeypatch) -> None:
+    monkeypatch.setattr(ledger_transactions, "MAX_WRITES", 4)
 
+
+@pytest.mark.usefixtures("small_transactions")
+def test_a_large_claim_leaves_out_a_drive_that_another_took_meanwhile(zone, monkeypatch) -> None:
+    mine, other = zone.ledger, DynamoLedger(zone.ledger._table._client, zone.ledger._table.name)
+    keys = [f"f/v/d{i}/{name}" for i in range(4) for name in "ab"]
+    drop_ids = register(mine, *keys)
+    guard, taken = mine._guard, []
+
+    def late(batch_id, attempt):
+        if not taken:
+            taken.append(other.claim_drops(drop_ids[4:5], LIMITS, 7, rebuild=False))
+        return guard(batch_id, attempt)
+
+    monkeypatch.setattr(mine, "_guard", late)
+    batch = mine.claim(LIMITS, 6)
+    assert batch is not None
+    assert [d.drop_id for d in mine.drops_of(batch.batch_id, 1)] == drop_ids[:4] + drop_ids[6:]
+    assert [d.drop_id for d in mine.drops_of(taken[0].batch_id, 1)] == drop_ids[4:5]
+
+
+@pytest.mark.usefixtures("small_transactions")
+def test_a_claim_that_outlives_its_lease_takes_nothing_more(zone, monkeypatch) -> None:
+    mine, other = zone.ledger, DynamoLedger(zone.ledger._table._client, zone.ledger._table.name)
+    drop_ids = register(mine, *(f"f/v/d{i}/a" for i in range(6)))
+    guard = mine._guard
+
+    def late(batch_id, attempt):
+        assert other.claim(LIMITS, 1_000).attempt == 2
+        return guard(batch_id, attempt)
+
+    monkeypatch.setattr(mine, "_guard", late)
+    with pytest.raises(TransientError, match="lease lapsed"):
+        mine.claim(LIMITS, 6)
+    states = [drop.state for drop in map(mine.get, drop_ids) if drop]
+    assert states == [DropState.CLAIMED] * 2 + [DropState.PENDING] * 4
+
+
+def test_a_takeover_during_a_settlement_makes_it_fail_as_a_whole(zone, monkeypatch) -> None:
     ledger = zone.ledger
     ids_ = register(ledger, "f/v/d1/a", "f/v/d1/b")
     batch = ledger.claim(LIMITS, 5)
-    settling = ledger._settling
+    held = ledger._held
 
-    def taken_over(*args):
-        writes = settling(*args)
-        monkeypatch.setattr(ledger, "_settling", settling)
+    def taken_over(item):
+        found = held(item)
+        monkeypatch.setattr(ledger, "_held", held)
         assert ledger.claim(LIMITS, 1_000).attempt == 2
-        return writes
+        return found
 
-    monkeypatch.setattr(ledger, "_settling", taken_over)
+    monkeypatch.setattr(ledger, "_held", taken_over)
     with pytest.raises(FencedError):
         ledger.settle(batch.batch_id, 1, [Settlement(ids_[0], DropState.BUILT)], 1_001)
     assert {d.state for d in ledger.drops()} == {DropState.CLAIMED}

@@ -2,7 +2,7 @@ import pytest
 
 from scenelake.contracts.drops import Drop
 from scenelake.ledger.protocol import ClaimLimits
-from scenelake.ledger.selection import select
+from scenelake.ledger.selection import MAX_BATCH_DROPS, select
 
 
 def a_drop(name: str, drive: str, size_bytes: int = 1) -> Drop:
@@ -16,8 +16,7 @@ def chosen(
     found = select(
         drops,
         limits,
-        drops_of_drive=lambda drive: [d for d in drops if d.drive_id == drive],
-        is_held=lambda drive: drive in held,
+        claimable=lambda drive: [d for d in drops if d.drive_id == drive and drive not in held],
         contended=set(contended),
     )
     return "".join(d.drop_id for d in found)
@@ -49,7 +48,11 @@ def test_candidates_are_read_only_as_far_as_needed() -> None:
         raise AssertionError("read past a full batch")
 
     limits = ClaimLimits(2, 99, 1, 1)
-    found = select(
-        endless(), limits, drops_of_drive=lambda d: [x for x in DROPS if x.drive_id == d], is_held=lambda drive: False
-    )
+    found = select(endless(), limits, claimable=lambda d: [x for x in DROPS if x.drive_id == d])
     assert len(found) == 2
+
+
+def test_a_batch_lists_no_more_drops_than_its_item_holds() -> None:
+    drops = [a_drop(f"{i:064d}", f"drive{i}", 0) for i in range(MAX_BATCH_DROPS + 1)]
+    by_drive = {d.drive_id: [d] for d in drops}
+    assert len(select(drops, ClaimLimits(10**9, 10**9, 1, 1), claimable=by_drive.__getitem__)) == MAX_BATCH_DROPS
