@@ -74,6 +74,10 @@ docs: setup ## Generate the documents that are made from code
 bench: setup ## Run the benchmarks; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks
 
+.PHONY: faults
+faults: setup ## Run the fault battery (up to an hour); results go to benchmarks/results
+	@$(BIN)/python -m tests.faults
+
 .PHONY: lock
 lock: setup ## Resolve requirements.in into requirements.txt
 	@$(BIN)/uv pip compile requirements.in -o requirements.txt --python-version 3.11 --no-header --no-emit-index-url --quiet

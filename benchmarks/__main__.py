@@ -5,14 +5,20 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from benchmarks import decode, put_to_gold
+from benchmarks import decode, many_drops, put_to_gold
 from scenelake.runtime.job import code_version
 
-BENCHMARKS = {"decode": decode.run, "put_to_gold": put_to_gold.run}
+BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "decode": decode.run,
+    "many_drops": many_drops.run,
+    "put_to_gold": put_to_gold.run,
+}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -24,7 +30,13 @@ def say(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
-    names = parser.parse_args().names or list(BENCHMARKS)
+    parser.add_argument("--drops", type=_numbers, help="many_drops: numbers of drops put at once, 100,1000,10000")
+    parser.add_argument("--singles", type=int, help="many_drops: single drops put on an idle stack")
+    parser.add_argument("--idle", type=int, metavar="SECONDS", help="many_drops: time in which nothing is put")
+    parser.add_argument("--drops-per-drive", type=int, help="many_drops: 1 gives each drop a drive of its own")
+    parser.add_argument("--as", dest="file", help="name of the result; default: the benchmark's")
+    arguments = parser.parse_args()
+    names = arguments.names or list(BENCHMARKS)
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
@@ -35,11 +47,28 @@ def main() -> None:
         "python": platform.python_version(),
     }
     for name in names:
-        result = {"benchmark": name, "commit": commit, "dirty": dirty, "machine": machine, **BENCHMARKS[name](say)}
+        options = _many_drops_options(arguments) if name == "many_drops" else {}
+        measured = BENCHMARKS[name](say, **options)
+        result = {"benchmark": name, "commit": commit, "dirty": dirty, "machine": machine, **measured}
         RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{name}.json"
+        path = RESULTS / f"{arguments.file or name}.json"
         path.write_text(json.dumps(result, indent=1) + "\n")
         sys.stdout.write(f"{path}\n{json.dumps(result, indent=1)}\n")
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",") if word]
+
+
+def _many_drops_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given, under the names of ``many_drops.run``'s parameters."""
+    given = {
+        "scales": arguments.drops,
+        "nbr_singles": arguments.singles,
+        "idle_seconds": arguments.idle,
+        "drops_per_drive": arguments.drops_per_drive,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """I2: where every message of every object went, counted by the auditor itself."""
 
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from scenelake_audit.aws import Aws
+from scenelake_audit.aws import Aws, Fetched, Wanted
 from scenelake_audit.config import Depth, Lake
 from scenelake_audit.database import Database
 from scenelake_audit.recordings import count_messages
@@ -106,32 +108,39 @@ class AccountAudit:
 
     def _check_recordings(self) -> None:
         sql = """
-            SELECT d.drop_id, d.key, d.version_id, d.size_bytes, d.object_sha256 FROM drops d
-            WHERE d.bucket = ? AND d.drop_id IN (SELECT drop_id FROM message_account) ORDER BY d.drop_id
+            SELECT d.drop_id, d.key, d.version_id, d.size_bytes, d.object_sha256, a.told FROM drops d JOIN (
+                SELECT drop_id, list((channel, n)) AS told FROM (
+                    SELECT drop_id, channel, sum(nbr_messages)::BIGINT AS n FROM message_account GROUP BY ALL)
+                GROUP BY ALL) a USING (drop_id)
+            WHERE d.bucket = ? ORDER BY md5(d.drop_id || ?)
         """
-        left, skipped = self._depth.recording_bytes, 0
+        rows = self._db.rows(sql, [self._lake.landing, self._depth.seed])
         with tempfile.TemporaryDirectory(prefix="scenelake-audit-") as folder:
-            for drop_id, key, version_id, size, sha in self._db.rows(sql, [self._lake.landing]):
-                if not self._depth.is_deep and size > left:
-                    skipped += 1
-                    continue
-                left -= size
-                self._check_recording(drop_id, key, version_id, sha, Path(folder) / "object")
-        if skipped:
-            self._report.note(f"{skipped:,} raw objects were not read (bound {self._depth.recording_bytes:,} bytes)")
+            for wanted, fetched, path in self._aws.fetch_all(self._chosen(rows), Path(folder)):
+                if fetched is not None:
+                    subject, sha, told = wanted.tag
+                    self._check_recording(subject, sha, told, fetched, path)
 
-    def _check_recording(self, drop_id: str, key: str, version_id: str, sha: str, path: Path) -> None:
-        fetched = self._aws.fetch(self._lake.landing, key, path, version_id)
-        if fetched is None:
-            return
-        subject = f"drop {drop_id} ({key})"
+    def _chosen(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Wanted]:
+        """Raw objects up to the bounds."""
+        number, left, skipped = self._depth.recordings, self._depth.recording_bytes, 0
+        for drop_id, key, version_id, size, sha, told in rows:
+            if not self._depth.is_deep and (size > left or not number):
+                skipped += 1
+                continue
+            number, left = number - 1, left - size
+            counts = dict(told)
+            yield Wanted(f"s3://{self._lake.landing}/{key}", size, (f"drop {drop_id} ({key})", sha, counts), version_id)
+        if skipped:
+            bound = f"{self._depth.recordings:,} objects or {self._depth.recording_bytes:,} bytes"
+            self._report.note(f"{skipped:,} raw objects were not read (bound {bound})")
+
+    def _check_recording(self, subject: str, sha: str, told: dict[str, int], fetched: Fetched, path: Path) -> None:
         self._report.examine("I2.recording")
         if fetched.block_root != sha:
             found = f"{sha} in the ledger"
             self._report.violate("I2.recording", subject, f"object_sha256 {fetched.block_root}", found)
         recording = count_messages(path)
-        sql = "SELECT channel, sum(nbr_messages) FROM message_account WHERE drop_id = ? GROUP BY 1"
-        told = {channel: int(number) for channel, number in self._db.rows(sql, [drop_id])}
         for channel in sorted({*told, *recording.counts}):
             counted, number = recording.counts.get(channel, 0), told.get(channel, 0)
             if recording.problem is None and counted != number:

@@ -1,7 +1,7 @@
 """Reads S3 and DynamoDB page by page. Nothing here writes."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from boto3.dynamodb.types import TypeDeserializer
+from boto3.dynamodb.types import Binary, TypeDeserializer
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from scenelake_audit.ahead import THREADS, ahead
 from scenelake_audit.config import Lake
 
 BLOCK_BYTES = 8 * 1024 * 1024
@@ -31,6 +32,20 @@ class Version:
     etag: str
     modified_at_s: float
     is_delete_marker: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object to download.
+
+    Attributes:
+        tag: whatever the caller wants to see again with the answer.
+    """
+
+    uri: str
+    size_bytes: int
+    tag: Any
+    version_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +74,10 @@ class Aws:
 
     def __init__(self, lake: Lake) -> None:
         session = boto3.Session(region_name=lake.region, **stand_in_keys(lake.endpoint_url))
-        config = Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10, read_timeout=60)
+        config = Config(
+            retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10, read_timeout=60,
+            max_pool_connections=THREADS,
+        )  # fmt: skip
         self.s3: Any = session.client("s3", endpoint_url=lake.endpoint_url, config=config)
         self._dynamo: Any = session.client("dynamodb", endpoint_url=lake.endpoint_url, config=config)
 
@@ -122,6 +140,18 @@ class Aws:
                 size += file.write(block)
         return Fetched(size, whole.hexdigest(), merkle_root(blocks))
 
+    def fetch_all(self, wanted: Iterable[Wanted], folder: Path) -> Iterator[tuple[Wanted, Fetched | None, Path]]:
+        """Downloads objects in order, a few ahead of the caller; each file is there for its turn only."""
+
+        def one(numbered: tuple[int, Wanted]) -> tuple[Wanted, Fetched | None, Path]:
+            number, want = numbered
+            path = folder / str(number)
+            return want, self.fetch(*split_uri(want.uri), path, want.version_id), path
+
+        for answer in ahead(enumerate(wanted), one, lambda numbered: numbered[1].size_bytes):
+            yield answer
+            answer[2].unlink(missing_ok=True)
+
     def items(self, table: str) -> Iterator[Item]:
         """Every item of a table, read consistently."""
         pages = self._dynamo.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
@@ -169,6 +199,8 @@ def _item(item: Item) -> Item:
 def _value(value: Any) -> Any:
     if isinstance(value, Decimal):
         return int(value)
+    if isinstance(value, Binary):
+        return bytes(value)
     if isinstance(value, list):
         return [_value(v) for v in value]
     if isinstance(value, dict):

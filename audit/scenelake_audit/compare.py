@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from scenelake_audit.audit import open_tables
 from scenelake_audit.aws import Aws, split_uri
 from scenelake_audit.canonical import row_text
+from scenelake_audit.columns import PAYLOAD_TABLES
 from scenelake_audit.config import AuditError, Depth, Lake
 from scenelake_audit.database import Database
-from scenelake_audit.files import PAYLOAD_TABLES
 from scenelake_audit.releases import Release, ReleaseAudit
 from scenelake_audit.report import Report
 from scenelake_audit.tables import PinnedTable

@@ -44,7 +44,10 @@ class Depth:
         grace_seconds: age below which an unreferenced file may still be waiting for its commit.
         event_grace_seconds: age below which an object version may still be waiting for its event, and a batch
             whose lease lapsed for its next claim.
-        payload_bytes, recording_bytes: bounds of what is read when not deep; scenes, releases: likewise.
+        pending_seconds: how long a drop may wait to be claimed, once its recording is quiet and its drive free.
+        payload_bytes, payload_files, recording_bytes, recordings, scenes, releases: bounds of what is read when
+            not deep.
+        seed: decides which part is read when not deep; another seed each day sees all of a lake in time.
     """
 
     release: str | None = None
@@ -52,10 +55,14 @@ class Depth:
     is_deep: bool = False
     grace_seconds: float = 3600.0
     event_grace_seconds: float = 60.0
+    pending_seconds: float = 3600.0
     payload_bytes: int = 8 * GIB
+    payload_files: int = 2000
     recording_bytes: int = 2 * GIB
+    recordings: int = 1000
     scenes: int = 200
     releases: int = 100
+    seed: str = ""
 
 
 _SETTINGS = {
@@ -69,14 +76,15 @@ _SETTINGS = {
 
 
 def lake_of_stack(path: Path) -> Lake:
-    """The lake that a stack's description file names, with defaults for what it leaves out.
+    """The lake that a stack's description file, or a plain file of settings, names, with defaults for the rest.
 
     Raises:
         AuditError: the file cannot be read.
     """
     try:
-        settings: Mapping[str, str] = json.loads(path.read_text()).get("settings", {})
-    except (OSError, ValueError) as error:
+        document = json.loads(path.read_text())
+        settings: Mapping[str, str] = document.get("settings", document)
+    except (OSError, ValueError, AttributeError) as error:
         raise AuditError(f"{path}: {error}") from error
     return Lake(**{name: settings[key] for name, key in _SETTINGS.items() if settings.get(key)})
 

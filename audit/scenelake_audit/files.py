@@ -5,12 +5,17 @@ import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from scenelake_audit.aws import Aws, Fetched, split_uri
+from scenelake_audit.ahead import ahead
+from scenelake_audit.aws import Aws, Fetched, Wanted, split_uri
+from scenelake_audit.columns import BATCHED, COLUMNS, PAYLOAD_TABLES, columns_of
 from scenelake_audit.config import Depth, Lake
 from scenelake_audit.database import Database
 from scenelake_audit.report import Report
@@ -18,74 +23,39 @@ from scenelake_audit.tables import DataFile, PinnedTable
 
 T = TypeVar("T")
 
-PAYLOAD_TABLES = frozenset({"camera_frame", "lidar_sweep", "radar_sweep", "raw_message"})
-"""Tables whose files decode wrote: one per object and slot, recorded in its outcome."""
-
 _NAMED_BY_CONTENT = re.compile(r"-([0-9a-f]{16})\.parquet$")
-
-COLUMNS: dict[str, dict[str, str]] = {
-    "scene": {
-        "scene_id": "VARCHAR", "drive_id": "VARCHAR", "content_hash": "VARCHAR", "nbr_samples": "BIGINT",
-    },
-    "release_scene": {
-        "release_id": "VARCHAR", "scene_id": "VARCHAR", "drive_id": "VARCHAR", "revision": "VARCHAR",
-        "verdict": "VARCHAR",
-    },
-    "sample": {
-        "sample_id": "VARCHAR", "scene_id": "VARCHAR", "frame_index": "BIGINT", "timestamp_ns": "BIGINT",
-        "prev_sample_id": "VARCHAR", "next_sample_id": "VARCHAR",
-    },
-    "sample_data": {
-        "sample_data_id": "VARCHAR", "scene_id": "VARCHAR", "drive_id": "VARCHAR", "channel": "VARCHAR",
-        "status": "VARCHAR", "object_sha256": "VARCHAR", "payload_table": "VARCHAR", "payload_file": "VARCHAR",
-        "row_index": "BIGINT",
-    },
-    "sync_index": {
-        "sample_id": "VARCHAR", "scene_id": "VARCHAR", "drive_id": "VARCHAR", "channel": "VARCHAR",
-        "sample_data_id": "VARCHAR", "is_match": "BOOLEAN",
-    },
-    "message_account": {
-        "drop_id": "VARCHAR", "object_sha256": "VARCHAR", "drive_id": "VARCHAR", "channel": "VARCHAR",
-        "nbr_messages": "BIGINT", "nbr_accepted": "BIGINT", "nbr_quarantined": "BIGINT", "nbr_rejected": "BIGINT",
-        "nbr_duplicate": "BIGINT", "nbr_unassigned": "BIGINT", "nbr_undecodable": "BIGINT",
-        "unassigned_reason": "VARCHAR",
-    },
-    "quarantine": {
-        "scene_id": "VARCHAR", "drive_id": "VARCHAR", "state": "VARCHAR", "reason": "VARCHAR",
-        "evidence_uri": "VARCHAR",
-    },
-    "raw_object": {
-        "drop_id": "VARCHAR", "object_sha256": "VARCHAR", "drive_id": "VARCHAR",
-    },
-}  # fmt: skip
-"""Columns that the checks need, by table."""
-
-BATCHED = (
-    "imu", "gnss", "ego_pose", "robot_state", "action", "language", "episode", "can_frame", "radar_track",
-    "annotation", "transform",
-)  # fmt: skip
-"""Payload tables whose rows lie in one file per batch."""
-
-_BATCHED_COLUMNS = {"sample_data_id": "VARCHAR", "scene_id": "VARCHAR", "drive_id": "VARCHAR"}
-_FILES = {
-    "table_name": "VARCHAR", "uri": "VARCHAR", "size_bytes": "BIGINT", "nbr_rows": "BIGINT",
-    "is_read": "BOOLEAN",
-}  # fmt: skip
-_LISTED = {"uri": "VARCHAR", "size_bytes": "BIGINT", "modified_at_s": "DOUBLE"}
-_OUTCOME_FILES = {"uri": "VARCHAR", "sha256": "VARCHAR", "drop_id": "VARCHAR"}
-_PAYLOAD_ROWS = {"uri": "VARCHAR", "row_index": "BIGINT", "sample_data_id": "VARCHAR"}
+_SLOTTED = ", ".join(repr(table) for table in sorted(PAYLOAD_TABLES))
+_FILES = {"table_name": "VARCHAR", "uri": "VARCHAR", "size_bytes": "BIGINT", "nbr_rows": "BIGINT"}
+_TABLES: dict[str, dict[str, str]] = {
+    "data_files": _FILES,
+    "due": _FILES,
+    "read_files": {"uri": "VARCHAR"},
+    "listed": {"uri": "VARCHAR", "size_bytes": "BIGINT", "modified_at_s": "DOUBLE"},
+    "outcome_files": {"uri": "VARCHAR", "sha256": "VARCHAR", "drop_id": "VARCHAR"},
+    "payload_rows": {"uri": "VARCHAR", "row_index": "BIGINT", "sample_data_id": "VARCHAR"},
+    "scene_files": {"table_name": "VARCHAR", "scene_id": "VARCHAR", "uri": "VARCHAR"},
+}
+_ROWS_AT_ONCE = 20_000
 
 
-def columns_of(table: str) -> dict[str, str]:
-    return _BATCHED_COLUMNS if table in BATCHED else COLUMNS.get(table, {})
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A data file to be read.
+
+    Attributes:
+        recorded: SHA-256 values that decode's outcomes give it.
+    """
+
+    file: DataFile
+    recorded: tuple[str, ...]
 
 
 class FileAudit:
     """Reads every data file that it may, once: its hash, its number of rows, and the columns that checks need.
 
     Args:
-        database: receives ``data_files``, ``listed``, ``outcome_files``, ``payload_rows``, ``scene_files`` and
-            one table per gold table.
+        database: receives ``data_files``, ``read_files``, ``listed``, ``outcome_files``, ``payload_rows``,
+            ``scene_files`` and one table per gold table.
         tables: of the audited release.
     """
 
@@ -97,27 +67,29 @@ class FileAudit:
 
     def load(self) -> None:
         """Reads the listing of gold, decode's outcomes, and the data files."""
-        self._db.create("data_files", _FILES)
-        self._db.create("listed", _LISTED)
-        self._db.create("outcome_files", _OUTCOME_FILES)
-        self._db.create("payload_rows", _PAYLOAD_ROWS)
-        self._db.create("scene_files", {"table_name": "VARCHAR", "scene_id": "VARCHAR", "uri": "VARCHAR"})
+        for name, columns in _TABLES.items():
+            self._db.create(name, columns)
         for small in (*COLUMNS, *BATCHED):
             self._db.create(small, columns_of(small))
         for name, table in self._tables.items():
-            self._db.insert("data_files", _FILES, self._file_rows(name, table))
+            self._db.insert("data_files", _TABLES["data_files"], self._file_rows(name, table))
         listing = self._aws.objects(self._lake.lake, "gold/")
-        self._db.insert("listed", _LISTED, ((f"s3://{self._lake.lake}/{k}", size, at) for k, size, at in listing))
-        self._db.insert("outcome_files", _OUTCOME_FILES, self._outcome_rows())
+        self._db.insert(
+            "listed", _TABLES["listed"], ((f"s3://{self._lake.lake}/{k}", size, at) for k, size, at in listing)
+        )
+        self._choose()
+        self._db.insert("outcome_files", _TABLES["outcome_files"], self._outcome_rows())
         with tempfile.TemporaryDirectory(prefix="scenelake-audit-") as folder:
-            for file in self._readable():
-                self._read(file, Path(folder) / "file.parquet")
+            dues = (Wanted(due.file.uri, due.file.size_bytes, tag=due) for due in self._due())
+            for wanted, fetched, path in self._aws.fetch_all(dues, Path(folder)):
+                self._read(wanted.tag, fetched, path)
+        self._db.flush()
 
     def _file_rows(self, name: str, table: PinnedTable) -> Iterator[tuple[Any, ...]]:
         nbr_rows = 0
         for file in self._guarded(name, table.files()):
             nbr_rows += file.nbr_rows
-            yield name, file.uri, file.size_bytes, file.nbr_rows, False
+            yield name, file.uri, file.size_bytes, file.nbr_rows
         self._report.examine("I4.rows")
         if nbr_rows != table.pin.nbr_rows:
             expected = f"{table.pin.nbr_rows} rows, as the release says"
@@ -130,98 +102,127 @@ class FileAudit:
         except (OSError, ValueError) as error:
             self._report.violate("I4.exists", f"table {name}", "manifests that read", str(error)[:500])
 
+    def _choose(self) -> None:
+        """Every small table's files, and payload files up to the bounds, in an order that the seed decides."""
+        bounds = "true" if self._depth.is_deep else "nbr <= $nbr AND total <= $total"
+        sql = f"""
+            INSERT INTO due SELECT table_name, uri, size_bytes, nbr_rows FROM (
+                SELECT *, table_name IN ({_SLOTTED}) AS is_payload,
+                    row_number() OVER w AS nbr, sum(size_bytes) OVER w AS total
+                FROM data_files WINDOW w AS (PARTITION BY is_payload ORDER BY md5(uri || $seed), uri))
+            WHERE NOT is_payload OR ({bounds})
+        """
+        values: dict[str, Any] = {"seed": self._depth.seed}
+        if not self._depth.is_deep:
+            values |= {"nbr": self._depth.payload_files, "total": self._depth.payload_bytes}
+        self._db.run(sql, values)
+        skipped = self._db.value("SELECT (SELECT count(*) FROM data_files) - (SELECT count(*) FROM due)")
+        if skipped:
+            bound = f"{self._depth.payload_files:,} files or {self._depth.payload_bytes:,} bytes"
+            self._report.note(f"{skipped:,} payload files were not hashed (bound {bound})")
+
     def _outcome_rows(self) -> Iterator[tuple[str, str, str]]:
         """Payload files of decode's outcomes: of the recipe that the ledger names, and of every other one.
 
         An earlier release may pin what an earlier recipe wrote.
         """
         recipes = list(self._aws.folders(self._lake.lake, "work/decoded/"))
-        sql = "SELECT drop_id, decoded_uri, state FROM drops WHERE decoded_uri IS NOT NULL OR state = 'CLAIMED'"
-        for drop_id, named, state in self._db.rows(sql):
-            others = {f"s3://{self._lake.lake}/{recipe}{drop_id}" for recipe in recipes}
-            for uri in sorted({named or "", *others} - {""}):
-                files = self._payload_files(uri)
-                if files is not None:
-                    yield from ((file["uri"], file["sha256"], drop_id) for file in files)
-                elif uri == named and state in ("BUILT", "DUPLICATE"):
-                    expected = f"decode's outcome at {uri}"
-                    self._report.violate("I4.tombstone", f"drop {drop_id}", expected, "none that reads")
+        drops = list(self._db.rows(f"SELECT drop_id, decoded_uri, state FROM drops WHERE {self._outcomes_wanted()}"))
+        wanted = (
+            (drop_id, named, state, uri)
+            for drop_id, named, state in drops
+            for uri in sorted({named or "", *(f"s3://{self._lake.lake}/{r}{drop_id}" for r in recipes)} - {""})
+        )
+        for drop_id, uri, is_due, files in ahead(wanted, self._outcome):
+            if files is not None:
+                yield from ((file["uri"], file["sha256"], drop_id) for file in files)
+            elif is_due:
+                self._report.violate("I4.tombstone", f"drop {drop_id}", f"decode's outcome at {uri}", "none that reads")
 
-    def _payload_files(self, decoded_uri: str) -> list[dict[str, Any]] | None:
-        bucket, key = split_uri(decoded_uri)
+    def _outcomes_wanted(self) -> str:
+        """Every drop that was decoded; when not deep, those of the files that are read or that no release pins.
+
+        A payload file's name begins with the hash of its object.
+        """
+        decoded = "(decoded_uri IS NOT NULL OR state = 'CLAIMED')"
+        if self._depth.is_deep:
+            return decoded
+        return f"""{decoded} AND (state = 'CLAIMED' OR left(object_sha256, 32) IN (
+            SELECT regexp_extract(uri, '/([0-9a-f]{{32}})-[^/]*$', 1) FROM (
+                SELECT uri FROM due UNION ALL SELECT uri FROM listed ANTI JOIN data_files USING (uri))))"""
+
+    def _outcome(self, wanted: tuple[str, str | None, str, str]) -> tuple[str, str, bool, list[dict[str, Any]] | None]:
+        drop_id, named, state, uri = wanted
+        is_due = uri == named and state in ("BUILT", "DUPLICATE")
+        bucket, key = split_uri(uri)
         data = self._aws.read(bucket, f"{key}/outcome.json") if bucket else None
         try:
-            found: list[dict[str, Any]] | None = json.loads(data)["payload_files"] if data is not None else None
+            found = json.loads(data)["payload_files"] if data is not None else None
         except (ValueError, KeyError):
-            return None
-        return found
+            found = None
+        return drop_id, uri, is_due, found
 
-    def _readable(self) -> list[DataFile]:
-        """Every small table's files, and payload files up to the bound: those with the smallest hash of their name."""
-        sql = "SELECT table_name, uri, size_bytes, nbr_rows FROM data_files ORDER BY md5(uri)"
-        chosen, left, skipped = [], self._depth.payload_bytes, 0
-        for table, uri, size, nbr_rows in self._db.rows(sql):
-            if table in PAYLOAD_TABLES and not self._depth.is_deep:
-                if size > left:
-                    skipped += 1
-                    continue
-                left -= size
-            chosen.append(DataFile(table, uri, size, nbr_rows))
-        if skipped:
-            self._report.note(f"{skipped:,} payload files were not hashed (bound {self._depth.payload_bytes:,} bytes)")
-        return chosen
+    def _due(self) -> Iterator[Due]:
+        sql = """
+            SELECT table_name, uri, size_bytes, nbr_rows,
+                list_sort(list(DISTINCT sha256) FILTER (sha256 IS NOT NULL))
+            FROM due LEFT JOIN outcome_files USING (uri) GROUP BY ALL ORDER BY table_name, uri
+        """
+        for table, uri, size, nbr_rows, recorded in self._db.rows(sql):
+            yield Due(DataFile(table, uri, size, nbr_rows), tuple(recorded or ()))
 
-    def _read(self, file: DataFile, path: Path) -> None:
-        bucket, key = split_uri(file.uri)
-        fetched = self._aws.fetch(bucket, key, path)
+    def _read(self, due: Due, fetched: Fetched | None, path: Path) -> None:
+        file = due.file
         self._report.examine("I4.exists")
         if fetched is None or fetched.size_bytes != file.size_bytes:
             found = "nothing" if fetched is None else f"{fetched.size_bytes} bytes"
             self._report.violate("I4.exists", file.uri, f"a file of {file.size_bytes} bytes", found)
             return
-        if not self._is_as_recorded(file, fetched):
+        if not self._is_as_recorded(due, fetched):
             return
         try:
-            self._take(file, path)
-        except duckdb.Error as error:
+            with pq.ParquetFile(path) as parquet:
+                self._take(file, parquet)
+        except (pa.ArrowException, OSError) as error:
             self._report.violate("I4.rows", file.uri, "a Parquet file that reads", str(error)[:300])
 
-    def _is_as_recorded(self, file: DataFile, fetched: Fetched) -> bool:
+    def _is_as_recorded(self, due: Due, fetched: Fetched) -> bool:
         self._report.examine("I4.sha256")
-        if file.table in PAYLOAD_TABLES:
-            sql = "SELECT DISTINCT sha256 FROM outcome_files WHERE uri = ?"
-            recorded = [sha256 for (sha256,) in self._db.rows(sql, [file.uri])]
-            if fetched.sha256 in recorded:
+        uri = due.file.uri
+        if due.file.table in PAYLOAD_TABLES:
+            if fetched.sha256 in due.recorded:
                 return True
-            expected = " or ".join(recorded) or "a SHA-256 in the outcome of a drop, and there is none"
+            expected = " or ".join(due.recorded) or "a SHA-256 in the outcome of a drop, and there is none"
         else:
-            named = _NAMED_BY_CONTENT.search(file.uri)
+            named = _NAMED_BY_CONTENT.search(uri)
             if named and fetched.sha256.startswith(named.group(1)):
                 return True
             expected = f"{named.group(1)}…, as its name says" if named else "a name made of its SHA-256"
-        self._report.violate("I4.sha256", file.uri, expected, fetched.sha256)
+        self._report.violate("I4.sha256", uri, expected, fetched.sha256)
         return False
 
-    def _take(self, file: DataFile, path: Path) -> None:
-        source = f"read_parquet('{path}', file_row_number = true, hive_partitioning = false)"
-        nbr_rows = self._db.value(f"SELECT count(*) FROM {source}")
+    def _take(self, file: DataFile, parquet: pq.ParquetFile) -> None:
+        nbr_rows = parquet.metadata.num_rows
         self._report.examine("I4.rows")
         if nbr_rows != file.nbr_rows:
             self._report.violate("I4.rows", file.uri, f"{file.nbr_rows} rows, as its manifest says", f"{nbr_rows} rows")
-        self._db.run("UPDATE data_files SET is_read = true WHERE uri = ?", [file.uri])
-        if file.table in PAYLOAD_TABLES:
-            rows = f"SELECT ?, file_row_number, sample_data_id FROM {source}"
-            self._db.run(f"INSERT INTO payload_rows {rows}", [file.uri])
-            return
-        columns = columns_of(file.table)
-        if not columns:
-            return
-        present = {name for name, *_ in self._db.rows(f"DESCRIBE SELECT * FROM {source}")}
-        picked = ", ".join(name if name in present else f"NULL AS {name}" for name in columns)
-        self._db.run(f"INSERT INTO {file.table} SELECT {picked} FROM {source}")
-        if "scene_id" in columns:
-            scenes = f"SELECT DISTINCT ?, scene_id, ? FROM {source}"
-            self._db.run(f"INSERT INTO scene_files {scenes}", [file.table, file.uri])
+        self._db.append("read_files", _TABLES["read_files"], {"uri": [file.uri]}, 1)
+        is_payload = file.table in PAYLOAD_TABLES
+        columns = {"sample_data_id": "VARCHAR"} if is_payload else columns_of(file.table)
+        present = [name for name in columns if name in parquet.schema_arrow.names]
+        at = 0
+        for rows in parquet.iter_batches(_ROWS_AT_ONCE, columns=present) if present else ():
+            found: dict[str, Any] = {name: rows[name] for name in present}
+            if is_payload:
+                found |= {"uri": [file.uri] * len(rows), "row_index": range(at, at + len(rows))}
+                self._db.append("payload_rows", _TABLES["payload_rows"], found, len(rows))
+            else:
+                self._db.append(file.table, columns, found, len(rows))
+            if "scene_id" in present:
+                scenes = pc.unique(rows["scene_id"])
+                where = {"table_name": [file.table] * len(scenes), "scene_id": scenes, "uri": [file.uri] * len(scenes)}
+                self._db.append("scene_files", _TABLES["scene_files"], where, len(scenes))
+            at += len(rows)
 
     def check(self, releases: Iterable[Mapping[str, PinnedTable]]) -> None:
         """Checks files that were not read, and looks for orphans.
@@ -229,18 +230,13 @@ class FileAudit:
         Args:
             releases: tables of every release that was read, newest first.
         """
-        sql = (
-            """
-            SELECT f.uri, f.size_bytes, l.size_bytes FROM data_files f LEFT JOIN listed l USING (uri)
-            WHERE NOT f.is_read AND f.size_bytes IS DISTINCT FROM l.size_bytes AND f.table_name IN
+        sql = """
+            SELECT f.uri, f.size_bytes, l.size_bytes FROM data_files f ANTI JOIN due USING (uri)
+            LEFT JOIN listed l USING (uri) WHERE f.size_bytes IS DISTINCT FROM l.size_bytes
         """
-            + f"({', '.join(repr(t) for t in sorted(PAYLOAD_TABLES))})"
-        )
-        if not self._depth.is_deep:
-            known = {v.subject for v in self._report.kept.get("I4.exists", ())}
-            for uri, size, found in self._db.rows(sql):
-                if uri not in known:
-                    self._report.violate("I4.exists", uri, f"a file of {size} bytes", f"{found} bytes")
+        for uri, size, found in self._db.rows(sql):
+            shown = "nothing" if found is None else f"{found} bytes"
+            self._report.violate("I4.exists", uri, f"a file of {size} bytes", shown)
         self._check_orphans(releases)
         self._check_evidence()
 
@@ -265,11 +261,14 @@ class FileAudit:
             self._report.violate("I4.orphan", uri, "a release or a drop that refers to it", found)
 
     def _check_evidence(self) -> None:
-        sql = "SELECT scene_id, state, reason, evidence_uri FROM quarantine"
-        for scene_id, state, reason, uri in self._db.rows(sql):
+        def look(row: tuple[Any, ...]) -> tuple[tuple[Any, ...], bool]:
+            bucket, key = split_uri(row[3] or "")
+            return row, bool(bucket) and self._aws.exists(bucket, key)
+
+        rows = self._db.rows("SELECT scene_id, state, reason, evidence_uri FROM quarantine")
+        for (scene_id, state, reason, uri), is_there in ahead(rows, look):
             self._report.examine("I4.tombstone")
-            bucket, key = split_uri(uri or "")
-            if not reason or not bucket or not self._aws.exists(bucket, key):
-                found = f"reason {reason!r}, nothing at {uri}"
+            if not reason or not is_there:
+                found = f"reason {reason!r}, {'a document' if is_there else 'nothing'} at {uri}"
                 expected = "a reason and an evidence document"
                 self._report.violate("I4.tombstone", f"scene {scene_id}, {state}", expected, found)

@@ -1,23 +1,25 @@
 """I3: one live revision of each scene, and rows that lead to one another."""
 
-import io
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from scenelake_audit.aws import Aws, split_uri
+from scenelake_audit.aws import Aws, Wanted
 from scenelake_audit.canonical import KEYS, SceneDigest
+from scenelake_audit.columns import BATCHED, PAYLOAD_TABLES
 from scenelake_audit.config import Depth
 from scenelake_audit.database import Database
-from scenelake_audit.files import BATCHED, PAYLOAD_TABLES
 from scenelake_audit.releases import Release
 from scenelake_audit.report import Report
 
 _MANIFEST = {"scene_id": "VARCHAR", "drive_id": "VARCHAR", "content_hash": "VARCHAR"}
 _SCENES_AT_ONCE = 32
+_ROWS_AT_ONCE = 10_000
 
 _KEYS = {
     "sample": "sample_id",
@@ -149,9 +151,10 @@ class SceneAudit:
             SELECT s.sample_data_id, s.payload_table, s.payload_file, s.row_index, f.uri, p.sample_data_id
             FROM sample_data s
             LEFT JOIN data_files f ON f.uri = s.payload_file AND f.table_name = s.payload_table
+            LEFT JOIN read_files r ON r.uri = f.uri
             LEFT JOIN payload_rows p ON p.uri = s.payload_file AND p.row_index = s.row_index
             WHERE s.payload_table IN ({slotted})
-            AND (f.uri IS NULL OR (f.is_read AND p.sample_data_id IS DISTINCT FROM s.sample_data_id))
+            AND (f.uri IS NULL OR (r.uri IS NOT NULL AND p.sample_data_id IS DISTINCT FROM s.sample_data_id))
         """
         for sample_data_id, table, uri, row, is_live, there in self._db.rows(sql):
             found = (there or "no such row") if is_live else f"the release's {table} has no such file"
@@ -166,41 +169,49 @@ class SceneAudit:
                 self._report.violate("I3.payload", f"sample_data {sample_data_id}", f"a row of {table}", "none")
 
     def _check_content(self) -> None:
-        order = (
-            "ORDER BY drive_id, scene_id"
-            if self._depth.is_deep
-            else f"ORDER BY md5(scene_id) LIMIT {self._depth.scenes}"
-        )
-        chosen = [s for (s,) in self._db.rows(f"SELECT scene_id FROM manifest {order}")]
-        left = len(self._release.scenes) - len(chosen)
-        if left > 0:
+        """Scenes file by file, in an order that the seed decides: scenes of one batch share their files."""
+        sql = """
+            SELECT scene_id FROM scene_files JOIN manifest USING (scene_id) WHERE table_name = 'scene'
+            GROUP BY 1 ORDER BY md5(min(uri) || ?), min(uri), scene_id
+        """
+        found = [scene_id for (scene_id,) in self._db.rows(sql, [self._depth.seed])]
+        chosen = found if self._depth.is_deep else found[: self._depth.scenes]
+        if left := len(found) - len(chosen):
             self._report.note(f"the content hash of {left:,} scenes was not derived anew; --deep does")
         for start in range(0, len(chosen), _SCENES_AT_ONCE):
-            part = chosen[start : start + _SCENES_AT_ONCE]
-            found = self._derive(part)
-            for scene_id in part:
+            for scene_id, derived in self._derive(chosen[start : start + _SCENES_AT_ONCE]):
                 self._report.examine("I3.content")
                 expected = self._release.scenes[scene_id][1]
-                if found[scene_id] != expected:
+                if derived != expected:
                     said = f"{expected}, as the release says"
-                    self._report.violate("I3.content", f"scene {scene_id}", said, f"{found[scene_id]} from its rows")
+                    self._report.violate("I3.content", f"scene {scene_id}", said, f"{derived} from its rows")
 
-    def _derive(self, scene_ids: Sequence[str]) -> dict[str, str]:
+    def _derive(self, scene_ids: Sequence[str]) -> Iterator[tuple[str, str]]:
         digests = {scene_id: SceneDigest() for scene_id in scene_ids}
-        for table in sorted(KEYS):
-            parts = [rows for rows in self._rows_of(table, scene_ids) if rows.num_rows]
-            if parts:
-                rows = pa.concat_tables(parts, promote_options="default")
-                for scene_id, digest in digests.items():
-                    digest.add(table, rows.filter(pc.equal(rows["scene_id"], scene_id)))
-        return {scene_id: digest.hexdigest() for scene_id, digest in digests.items()}
+        with tempfile.TemporaryDirectory(prefix="scenelake-audit-") as folder:
+            for table in sorted(KEYS):
+                parts = list(self._rows_of(table, scene_ids, Path(folder)))
+                if parts:
+                    rows = pa.concat_tables(parts, promote_options="default")
+                    for scene_id, digest in digests.items():
+                        digest.add(table, rows.filter(pc.equal(rows["scene_id"], scene_id)))
+        for scene_id, digest in digests.items():
+            yield scene_id, digest.hexdigest()
 
-    def _rows_of(self, table: str, scene_ids: Sequence[str]) -> Iterator[pa.Table]:
+    def _rows_of(self, table: str, scene_ids: Sequence[str], folder: Path) -> Iterator[pa.Table]:
+        """The scenes' rows, read a part of a file at a time: a file holds those of all its batch."""
         marks = ", ".join("?" * len(scene_ids))
-        sql = f"SELECT DISTINCT uri FROM scene_files WHERE table_name = ? AND scene_id IN ({marks}) ORDER BY uri"
+        sql = f"""
+            SELECT DISTINCT uri, size_bytes FROM scene_files s JOIN data_files USING (uri)
+            WHERE s.table_name = ? AND scene_id IN ({marks}) ORDER BY uri
+        """
+        files = (Wanted(uri, size, tag=None) for uri, size in self._db.rows(sql, [table, *scene_ids]))
         wanted: Any = pa.array(scene_ids, pa.string())
-        for (uri,) in self._db.rows(sql, [table, *scene_ids]):
-            data = self._aws.read(*split_uri(uri))
-            if data is not None:
-                rows = pq.read_table(io.BytesIO(data), partitioning=None)
-                yield rows.filter(pc.is_in(rows["scene_id"], value_set=wanted))
+        for _, fetched, path in self._aws.fetch_all(files, folder):
+            if fetched is None:
+                continue
+            with pq.ParquetFile(path) as parquet:
+                for rows in parquet.iter_batches(_ROWS_AT_ONCE):
+                    kept = pa.Table.from_batches([rows]).filter(pc.is_in(rows["scene_id"], value_set=wanted))
+                    if kept.num_rows:
+                        yield kept

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
@@ -67,8 +68,10 @@ def test_tasks_retry_and_end(dag: DAG) -> None:
         assert (task.retries or 0) >= 1, f"{name}: set retries; every task is safe to repeat"
         assert task.retry_exponential_backoff >= 1, f"{name}: set retry_exponential_backoff"
         assert task.max_retry_delay, f"{name}: set max_retry_delay"
-        assert task.execution_timeout, f"{name}: set execution_timeout"
-        assert task.execution_timeout <= dag.dagrun_timeout, f"{name}: its timeout exceeds the run's"
+        # A task that asks a person runs for a moment and then waits without a worker, up to its response_timeout.
+        timeout = task.execution_timeout or getattr(task, "response_timeout", None)
+        assert timeout, f"{name}: set execution_timeout (or response_timeout, if it asks a person)"
+        assert timeout <= dag.dagrun_timeout, f"{name}: its timeout exceeds the run's"
 
 
 def test_params_are_typed_and_described(dag: DAG) -> None:
@@ -130,7 +133,7 @@ def test_plugins_read_no_environment(file: Path) -> None:
 
 def test_readme_lists_the_schedules(bag: DagBag) -> None:
     rows = dict(_schedule_rows((DAGS / "README.md").read_text()))
-    assert rows == {dag_id: _schedule_words(dag) for dag_id, dag in bag.dags.items()}, (
+    assert rows == {dag_id: _schedule_words(dag, bag) for dag_id, dag in bag.dags.items()}, (
         "the schedule table of dags/README.md and the DAGs disagree: change the one that is wrong"
     )
 
@@ -142,16 +145,23 @@ def _schedule_rows(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield dag_id.strip("`"), (woken_by, sweep, runs)
 
 
-def _schedule_words(dag: DAG) -> tuple[str, str, str]:
+def _schedule_words(dag: DAG, bag: DagBag) -> tuple[str, str, str]:
     condition = getattr(dag.timetable, "asset_condition", None)
     assets = sorted(asset.name for asset in condition.objects) if condition else []
     inner = getattr(dag.timetable, "timetable", dag.timetable)
     cron = getattr(inner, "expression", None)
+    starters = sorted(d.dag_id for d in bag.dags.values() if dag.dag_id in {_started_by(task) for task in d.tasks})
     return (
-        ", ".join(f"`{name}`" for name in assets) or "a person or ingest_drops",
+        ", ".join(f"`{name}`" for name in assets) or ("–" if cron else ", ".join(["a person", *starters])),
         f"`{cron}`" if cron else "–",
         str(dag.max_active_runs),
     )
+
+
+def _started_by(task: Any) -> str | None:
+    """The DAG that a task starts."""
+    given = task.partial_kwargs if isinstance(task, MappedOperator) else vars(task)
+    return given.get("build_dag_id") or given.get("redrive_dag_id")
 
 
 def _imports(file: Path) -> Iterator[str]:

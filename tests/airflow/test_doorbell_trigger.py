@@ -14,6 +14,7 @@ from airflow.serialization.encoders import encode_trigger
 from airflow.triggers.shared_stream import AckTimeout, AdvanceItem, AdvanceOutcome, SharedStreamManager
 from moto.server import ThreadedMotoServer
 
+from scenelake.runtime.settings import Settings
 from scenelake_airflow.triggers.doorbell import DoorbellProducer, DoorbellTiming, DoorbellTrigger
 
 QUICK = DoorbellTiming(long_poll_seconds=1, batch_window_seconds=0.1, first_pause_seconds=0.1)
@@ -41,6 +42,11 @@ class Queue:
     def ring(self, times: int = 1) -> None:
         for i in range(times):
             self._sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps({"drop_id": str(i)}))
+
+    def ring_many(self, times: int) -> None:
+        for start in range(0, times, 10):
+            entries = [{"Id": str(i), "MessageBody": str(start + i)} for i in range(10)]
+            self._sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
 
     def count(self) -> tuple[int, int]:
         """Messages that can be received, and messages that are hidden."""
@@ -90,7 +96,24 @@ def test_trigger_survives_serialisation_without_arguments() -> None:
 def test_hidden_longer_than_airflow_waits_for_the_event_to_be_stored() -> None:
     from airflow.configuration import conf
 
-    assert DoorbellTiming().visibility_seconds > conf.getfloat("triggerer", "shared_stream_ack_timeout")
+    hidden = Settings(home=Path()).doorbell_visibility_seconds
+    assert hidden > conf.getfloat("triggerer", "shared_stream_ack_timeout")
+
+
+def test_a_received_ring_is_hidden_for_as_long_as_the_settings_say(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        monkeypatch.setenv("SCENELAKE_DOORBELL_VISIBILITY_SECONDS", "1")
+        queue.ring()
+        async with producer_of() as (producer, stream):
+            assert (await anext(stream))[0] == 1
+            nbr_rings, handles = await anext(stream)
+            assert nbr_rings == 1, "it was not answered within a second, so it rings again"
+            await producer.advance([AdvanceItem(handles, STORED)])
+            assert queue.count() == (0, 0)
+
+    run(scenario)
 
 
 def test_rings_are_deleted_only_after_the_event_is_stored(queue: Queue) -> None:
@@ -100,6 +123,8 @@ def test_rings_are_deleted_only_after_the_event_is_stored(queue: Queue) -> None:
             nbr_rings, handles = await anext(stream)
             assert nbr_rings == 3
             assert queue.count() == (0, 3), "rings must stay in the queue, hidden, until Airflow has the event"
+            await producer.advance([])
+            assert queue.count() == (0, 3)
             await producer.advance([AdvanceItem(handles, STORED)])
             assert queue.count() == (0, 0)
 
@@ -108,33 +133,23 @@ def test_rings_are_deleted_only_after_the_event_is_stored(queue: Queue) -> None:
 
 def test_rings_of_a_lost_event_are_seen_again(queue: Queue) -> None:
     async def scenario() -> None:
-        queue.ring(12)
+        queue.ring(2)
         async with producer_of() as (producer, stream):
             nbr_rings, handles = await anext(stream)
-            assert nbr_rings == 12
+            assert nbr_rings == 2
             await producer.advance([AdvanceItem(handles, LOST)])
-            assert queue.count() == (12, 0)
+            assert queue.count() == (2, 0)
             again, handles = await anext(stream)
-            assert again == 12
+            assert again == 2
             await producer.advance([AdvanceItem(handles, STORED)])
             assert queue.count() == (0, 0)
 
     run(scenario)
 
 
-def test_a_burst_makes_bounded_batches(queue: Queue) -> None:
+def test_the_first_ring_after_a_silence_does_not_wait(queue: Queue) -> None:
     async def scenario() -> None:
-        queue.ring(27)
-        timing = DoorbellTiming(long_poll_seconds=1, batch_window_seconds=0.1, max_rings=15)
-        async with producer_of(timing) as (_, stream):
-            assert [(await anext(stream))[0] for _ in range(2)] == [15, 12]
-
-    run(scenario)
-
-
-def test_a_lone_ring_fires_within_a_second(queue: Queue) -> None:
-    async def scenario() -> None:
-        async with producer_of(DoorbellTiming()) as (_, stream):
+        async with producer_of(DoorbellTiming(batch_window_seconds=5)) as (_, stream):
             waiting = asyncio.ensure_future(anext(stream))
             await asyncio.sleep(1.5)  # the client is made and the long poll is under way
             started = time.monotonic()
@@ -142,6 +157,61 @@ def test_a_lone_ring_fires_within_a_second(queue: Queue) -> None:
             nbr_rings, _ = await waiting
             assert nbr_rings == 1
             assert time.monotonic() - started < 1
+
+    run(scenario)
+
+
+def test_rings_that_follow_gather_for_one_event(queue: Queue) -> None:
+    async def scenario() -> None:
+        queue.ring()
+        async with producer_of(DoorbellTiming(long_poll_seconds=1, batch_window_seconds=0.5)) as (_, stream):
+            assert (await anext(stream))[0] == 1
+            waiting = asyncio.ensure_future(anext(stream))
+            for _ in range(3):
+                await asyncio.to_thread(queue.ring)
+                await asyncio.sleep(0.05)
+            assert (await waiting)[0] == 3
+
+    run(scenario)
+
+
+def test_a_burst_becomes_a_few_bounded_events_and_is_deleted_once_they_are_stored(queue: Queue) -> None:
+    async def scenario() -> None:
+        queue.ring_many(110)
+        timing = DoorbellTiming(long_poll_seconds=1, batch_window_seconds=0.05, max_rings=40, max_calls=2)
+        async with producer_of(timing) as (producer, stream):
+            sizes, items = [], []
+            while sum(sizes) < 110:
+                nbr_rings, handles = await anext(stream)
+                sizes.append(nbr_rings)
+                items.append(AdvanceItem(handles, STORED))
+            assert sizes[0] == 10, "the first does not wait for the others"
+            assert max(sizes) <= 40 + 2 * 10, "one round of calls more than the limit at most"
+            assert len(sizes) <= 4
+            assert len({handle for item in items for handle in item.broker_payload}) == 110
+            await producer.advance(items)
+            assert queue.count() == (0, 0)
+
+    run(scenario)
+
+
+def test_a_read_that_fails_amid_a_burst_loses_nothing_that_others_read(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        queue.ring_many(60)
+        async with producer_of() as (producer, stream):
+            assert (await anext(stream))[0] == 10
+            receive, calls = producer._receive, iter(range(100))
+
+            async def receive_or_fail(wait_seconds: int) -> list[str]:
+                if next(calls) == 2:
+                    raise ConnectionResetError("planted")
+                return await receive(wait_seconds)
+
+            monkeypatch.setattr(producer, "_receive", receive_or_fail)
+            assert (await anext(stream))[0] == 20, "the second round of two calls lost one of them"
+            assert (await anext(stream))[0] == 30
 
     run(scenario)
 

@@ -38,7 +38,7 @@ class AirflowApi:
     def tasks(self, dag_id: str, run_id: str) -> list[TaskState] | None:
         """The run's tasks, or None while there is no such run."""
         try:
-            answer = self._get(f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances?limit=200")
+            answer = self.get(f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances?limit=200")
         except FileNotFoundError:
             return None
         return [
@@ -49,7 +49,7 @@ class AirflowApi:
     def run_state(self, dag_id: str, run_id: str) -> str | None:
         """State of a run, or None while there is no such run."""
         try:
-            state: str = self._get(f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}")["state"]
+            state: str = self.get(f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}")["state"]
         except FileNotFoundError:
             return None
         return state
@@ -60,7 +60,8 @@ class AirflowApi:
         run_id: str = self._call("POST", f"/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"]
         return run_id
 
-    def _get(self, path: str) -> Any:
+    def get(self, path: str) -> Any:
+        """The answer of a GET of the API, for what has no method of its own here: a path below ``/api/v2``."""
         return self._call("GET", path, None)
 
     def _call(self, method: str, path: str, body: Any) -> Any:

@@ -26,6 +26,7 @@ from scenelake.contracts.errors import ScenelakeError
 from scenelake.contracts.paths import LakePaths, payload_slot
 from scenelake.contracts.stages import PayloadFile
 from scenelake.contracts.tables import Table
+from scenelake.runtime.faults import durable_write
 from scenelake.serialise.canonical import conform, digest, sorted_rows
 
 _EPOCH = date(1970, 1, 1)
@@ -131,7 +132,7 @@ class TableFiles:
             uri = f"{self._paths.warehouse}/{name}/data/{batch_id}-{sha256[:16]}.parquet"
         else:
             uri = self._paths.batched_file(name, day.isoformat() if day else _NO_DATE, batch_id, sha256)
-        with self._table.io.new_output(uri).create(overwrite=True) as stream:
+        with durable_write("iceberg.data_file"), self._table.io.new_output(uri).create(overwrite=True) as stream:
             stream.write(data)
         metadata = pq.read_metadata(io.BytesIO(data))
         return self._data_file(uri, len(data), metadata, day), sha256

@@ -1,12 +1,16 @@
 """Object versions in the landing bucket, without pyarrow: the Lambda function's package stays small."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scenelake.contracts.errors import TransientError
-from scenelake.ledger.new_drop import ObjectVersion
+from scenelake.ledger.new_drop import ObjectVersion, StoredBytes
+
+_GONE = ("NoSuchKey", "NoSuchVersion", "404")
 
 
 def versions(client: Any, bucket: str, prefix: str) -> Iterator[ObjectVersion]:
@@ -16,13 +20,54 @@ def versions(client: Any, bucket: str, prefix: str) -> Iterator[ObjectVersion]:
         TransientError: when S3 is busy or out of reach.
     """
     pages = client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
-    try:
+    with _busy_is_transient(f"s3://{bucket}/{prefix}"):
         for page in pages:
             for entry in page.get("Versions", ()):
-                yield ObjectVersion(bucket, entry["Key"], entry["VersionId"], entry["Size"], entry["ETag"].strip('"'))
+                yield ObjectVersion(
+                    bucket,
+                    entry["Key"],
+                    entry["VersionId"],
+                    entry["Size"],
+                    entry["ETag"].strip('"'),
+                    modified_at_ns=_nanoseconds(entry["LastModified"]),
+                )
+
+
+def read_version(client: Any, found: ObjectVersion, limit_bytes: int) -> StoredBytes:
+    """Reads an object version, at most ``limit_bytes`` of it.
+
+    Raises:
+        FileNotFoundError: when the version is gone.
+        TransientError: when S3 is busy or out of reach, or fewer bytes came than it announced.
+    """
+    uri = f"s3://{found.bucket}/{found.key}"
+    named = {} if found.version_id in ("", "null") else {"VersionId": found.version_id}
+    with _busy_is_transient(uri):
+        try:
+            answer = client.get_object(Bucket=found.bucket, Key=found.key, **named)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _GONE:
+                raise FileNotFoundError(f"{uri}: version {found.version_id} is gone") from error
+            raise
+        with answer["Body"] as body:
+            content: bytes = body.read(limit_bytes)
+    if len(content) < min(limit_bytes, answer["ContentLength"]):
+        raise TransientError(f"{uri}: {len(content)} of {answer['ContentLength']} bytes came back")
+    return StoredBytes(content, _nanoseconds(answer["LastModified"]))
+
+
+def _nanoseconds(at: datetime) -> int:
+    """A time of S3, which is to the second, in ns UTC."""
+    return int(at.timestamp()) * 1_000_000_000
+
+
+@contextmanager
+def _busy_is_transient(uri: str) -> Iterator[None]:
+    try:
+        yield
     except BotoCoreError as error:
-        raise TransientError(f"s3://{bucket}/{prefix}: {error}") from error
+        raise TransientError(f"{uri}: {error}") from error
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-            raise TransientError(f"s3://{bucket}/{prefix}: {error}") from error
+            raise TransientError(f"{uri}: {error}") from error
         raise

@@ -1,6 +1,7 @@
 """The main job, end to end: stack up, drops in, followed to gold, summed up."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from scenelake.cli.plain import plain
 from scenelake.cli.recordings import simulate_recording
 from scenelake.cli.stack_commands import Workspace
 from scenelake.cli.summary import count_scenes, judge, print_summary
-from scenelake.cli.upload import Target, Upload, find_recordings, upload
+from scenelake.cli.upload import Put, Target, Upload, manifest_of, plan_puts, upload, upload_bytes
 from scenelake.contracts.errors import ConfigurationError
 from scenelake.runtime.settings import home_folder
 from scenelake.stack.preflight import missing_prerequisites
@@ -45,12 +46,11 @@ def print_login(console: Console, info: StackInfo) -> None:
 def run_demo(console: Console, paths: Sequence[Path], *, timeout_seconds: float, seed: int) -> int:
     """Runs the main job and returns its exit code."""
     # A wrong path is told before anything is started.
-    given = find_recordings(paths)
+    given = plan_puts(paths, Target())
     info = start_stack(console)
-    recordings = given or [_default_drive(console, seed)]
-    target = Target(vehicle="vehicle" if given else "simulated")
+    puts = given or plan_puts([_default_drive(console, seed)], Target(vehicle="simulated"))
     workspace = Workspace.open()
-    uploads = upload_all(console, workspace, [(path, target.key(path)) for path in recordings])
+    uploads = upload_all(console, workspace, puts)
     code = follow_and_sum_up(console, workspace, uploads, timeout_seconds)
     if code != _INTERRUPTED and not audit_stack(console, info.home):
         code = code or 1
@@ -67,15 +67,19 @@ def _default_drive(console: Console, seed: int) -> Path:
     return path
 
 
-def upload_all(console: Console, workspace: Workspace, files: Sequence[tuple[Path, str]]) -> list[Upload]:
-    """Puts files under their landing keys, with a progress bar for the bytes."""
-    uploads = []
+def upload_all(console: Console, workspace: Workspace, puts: Sequence[Put]) -> list[Upload]:
+    """Puts objects under their landing keys in order, with a progress bar for the bytes."""
+    uploads: list[Upload] = []
+    settings = workspace.settings
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        for path, key in files:
-            task = progress.add_task(f"put {plain(path.name)}", total=path.stat().st_size)
-            uploads.append(
-                upload(workspace.settings, path, key, progress=lambda n, task=task: progress.advance(task, n))  # type: ignore[misc]
-            )
+        for put in puts:
+            if put.path is None:
+                task = progress.add_task("checksums", total=sum(u.size_bytes for u in uploads))
+                content = manifest_of(put, puts, progress=partial(progress.advance, task))
+                uploads.append(upload_bytes(settings, content, put.key))
+            else:
+                task = progress.add_task(f"put {plain(put.path.name)}", total=put.path.stat().st_size)
+                uploads.append(upload(settings, put.path, put.key, progress=partial(progress.advance, task)))
     for done in uploads:
         console.print(f"dropped {plain(done.uri)}", highlight=False, soft_wrap=True)
     return uploads

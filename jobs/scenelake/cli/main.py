@@ -129,28 +129,34 @@ def demo(
 
 @app.command()
 def drop(
-    paths: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings.")],
+    paths: Annotated[list[Path], typer.Argument(help="Recordings; a folder is one recording in many parts.")],
     fleet: Annotated[str, typer.Option(help="First part of the landing key.")] = "demo",
     vehicle: Annotated[str, typer.Option(help="Second part of the landing key.")] = "vehicle",
-    drive: Annotated[str | None, typer.Option(help="Third part; default: each file's stem, a drive a file.")] = None,
+    drive: Annotated[str | None, typer.Option(help="Third part; default: each file's stem or folder's name.")] = None,
     key: Annotated[str | None, typer.Option(help="The whole landing key, for one file; not checked.")] = None,
+    manifest: Annotated[
+        bool, typer.Option("--manifest/--no-manifest", help="Put a folder's manifest after its parts.")
+    ] = True,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the drops to their end and sum up.")] = False,
     timeout_seconds: Annotated[float, typer.Option("--timeout", help="Longest wait in seconds.")] = 900,
 ) -> None:
     """Upload recordings to the landing bucket.
 
-    Their keys are <fleet>/<vehicle>/<drive>/<file>.
+    A file's key is <fleet>/<vehicle>/<drive>/<file>, and it is built at once.
+
+    A folder's files go to <fleet>/<vehicle>/<drive>/<folder>/…; its manifest goes last and says what the whole is, so
+    that it is built as soon as all of it is there. Without a manifest it is built once no part came for a while.
     """
     from scenelake.cli.demo import follow_and_sum_up, upload_all
     from scenelake.cli.stack_commands import Workspace
-    from scenelake.cli.upload import Target, find_recordings
+    from scenelake.cli.upload import Put, Target, plan_puts
 
     console, workspace = make_console(), Workspace.open()
-    found = find_recordings(paths)
-    if key is not None and len(found) != 1:
-        raise typer.BadParameter(f"--key names one object, but {len(found)} files were given")
+    if key is not None and not (len(paths) == 1 and paths[0].is_file()):
+        raise typer.BadParameter("--key names one object: expected one file")
     target = Target(fleet, vehicle, drive)
-    uploads = upload_all(console, workspace, [(path, key or target.key(path)) for path in found])
+    puts = [Put(key, paths[0])] if key is not None else plan_puts(paths, target, with_manifest=manifest)
+    uploads = upload_all(console, workspace, puts)
     if wait:
         raise typer.Exit(follow_and_sum_up(console, workspace, uploads, timeout_seconds))
 
@@ -159,17 +165,27 @@ def drop(
 def status(
     drop_id: Annotated[str | None, typer.Argument(help="One drop (id, or the end of its URI): its history.")] = None,
     state: Annotated[str | None, typer.Option(help="Only drops in this state.")] = None,
+    drive: Annotated[str | None, typer.Option(help="One drive, <fleet>/<vehicle>/<drive>: what it waits for.")] = None,
+    drives: Annotated[bool, typer.Option("--drives", help="List drives: OPEN, READY, BUILDING, BUILT.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the drops, or one drop's history.
+    """List the drops, one drop's history, or the drives.
 
     Drops come with their state and its reason; the history has every transition and the figures of the build.
+
+    A drive is OPEN while parts of a recording are waited for, then READY, BUILDING, and BUILT in a release.
     """
+    from scenelake.cli.drives import print_drive, print_drives
     from scenelake.cli.stack_commands import Workspace
     from scenelake.cli.status import print_drop, print_drops
 
     workspace = Workspace.open()
-    if drop_id:
+    quiet_seconds = workspace.settings.quiet_seconds
+    if drive:
+        print_drive(make_console(), workspace.ledger, drive, quiet_seconds, as_json=as_json)
+    elif drives:
+        print_drives(make_console(), workspace.ledger, quiet_seconds, as_json=as_json)
+    elif drop_id:
         print_drop(make_console(), workspace.ledger, drop_id, as_json=as_json)
     else:
         print_drops(make_console(), workspace.ledger, state, as_json=as_json)
@@ -218,7 +234,9 @@ def audit(context: typer.Context) -> None:
 
 @app.command()
 def simulate(
-    out: Annotated[Path, typer.Argument(help="MCAP file to write; the truth goes to <stem>.truth.json beside it.")],
+    out: Annotated[
+        Path, typer.Argument(help="MCAP file (or folder of parts) to write; its truth goes to <stem>.truth.json.")
+    ],
     kind: Annotated[
         Embodiment, typer.Option(help="A road vehicle, or a robot teleoperation session.")
     ] = Embodiment.VEHICLE,
@@ -229,6 +247,12 @@ def simulate(
     ] = None,
     passes: Annotated[int, typer.Option(help="Drive the same road this many times: near-duplicates.")] = 1,
     encoding: Annotated[Encoding, typer.Option(help="ROS 2 CDR or Foxglove protobuf.")] = Encoding.ROS2,
+    split: Annotated[
+        str | None, typer.Option(help="Write a folder of parts: sensor, time (10 s each), or a number of parts.")
+    ] = None,
+    manifest: Annotated[
+        bool, typer.Option("--manifest", help="With --split: write the folder's manifest too.")
+    ] = False,
     list_faults: Annotated[
         bool, typer.Option("--list-faults", is_eager=True, callback=_list_faults, help="List the faults and stop.")
     ] = False,
@@ -238,12 +262,20 @@ def simulate(
 
     Its every clock, pose and fault is known and written beside it.
     """
-    from scenelake.cli.recordings import simulate_recording
+    from scenelake.cli.recordings import simulate_parts, simulate_recording
 
-    simulate_recording(
-        make_console(quiet=quiet), out, robot=kind is Embodiment.ROBOT, seconds=seconds, seed=seed, faults=fault or [],
-        passes=passes, encoding=str(encoding),
-    )  # fmt: skip
+    def write(console: Console, path: Path) -> None:
+        simulate_recording(
+            console, path, robot=kind is Embodiment.ROBOT, seconds=seconds, seed=seed, faults=fault or [],
+            passes=passes, encoding=str(encoding),
+        )  # fmt: skip
+
+    if split is None:
+        write(make_console(quiet=quiet), out)
+    elif passes > 1:
+        raise typer.BadParameter("--split takes one recording apart: leave --passes out")
+    else:
+        simulate_parts(make_console(quiet=quiet), out, split, manifest=manifest, simulate=write)
 
 
 @app.command()

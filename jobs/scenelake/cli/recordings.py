@@ -1,7 +1,9 @@
 """Making recordings from the command line: simulated ones, and public datasets turned into MCAP."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -70,6 +72,39 @@ def simulate_recording(
         return
     _with_progress(console, "simulating", lambda p: simulate_drive(config, out, progress=p))
     _say_written(console, out)
+
+
+def simulate_parts(
+    console: Console, out: Path, split: str, *, manifest: bool, simulate: Callable[[Console, Path], None]
+) -> None:
+    """Simulates a recording and writes it as a folder of parts, its truth beside the folder.
+
+    Args:
+        simulate: writes the whole recording to a path.
+
+    Raises:
+        ConfigurationError: for a split that makes no sense, or a folder that holds something.
+    """
+    from scenelake.cli.upload import object_sha256
+    from scenelake.contracts.manifests import ManifestFile, manifest_bytes
+    from scenelake.contracts.paths import MANIFEST_NAME
+    from scenelake.simulate.split import split_recording
+
+    if out.suffix or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        raise ConfigurationError(f"{out}: with --split, expected the name of a folder that is empty or not there yet")
+    with TemporaryDirectory(prefix="scenelake-") as folder:
+        whole = Path(folder) / "whole.mcap"
+        simulate(Console(quiet=True), whole)
+        parts = split_recording(whole, out, split)
+        truth = out.with_suffix(".truth.json")
+        shutil.move(whole.with_suffix(".truth.json"), truth)
+    for path in parts:
+        console.print(f"wrote {path} ({human_bytes(path.stat().st_size)})", highlight=False)
+    if manifest:
+        files = [ManifestFile(p.relative_to(out).as_posix(), p.stat().st_size, object_sha256(p)) for p in parts]
+        (out / MANIFEST_NAME).write_bytes(manifest_bytes(files))
+        console.print(f"wrote {out / MANIFEST_NAME}", highlight=False)
+    console.print(f"their truth is {truth}", highlight=False)
 
 
 def _simulate_robot(

@@ -10,6 +10,7 @@ from rich.console import Console
 from scenelake.cli.stack_commands import Workspace
 from scenelake.cli.summary import rows_table
 from scenelake.contracts.errors import BadInputError
+from scenelake.contracts.releases import Release
 
 SCENES = """
 SELECT left(s.scene_id, 8) AS scene, d.drive_name AS drive,
@@ -67,8 +68,22 @@ def show_release(
     console.print(
         f"[bold]Release {release.release_id}[/] · {len(release.scenes)} scenes · merkle root {release.merkle_root}"
     )
+    _print_delta(console, release)
     _print_rows(console, connection, "Scenes", SCENES, as_json=False)
     _print_rows(console, connection, "Sensors", SENSORS, as_json=False)
+
+
+def _print_delta(console: Console, release: Release) -> None:
+    """What changed against the parent: which revision of a scene superseded which."""
+    delta = release.delta
+    console.print(
+        f"against {release.parent or 'nothing'}: {len(delta.added)} scenes added, {len(delta.replaced)} superseded by "
+        f"a new revision, {len(delta.removed)} removed",
+        highlight=False,
+    )
+    revisions = [(scene[:8], old[:16], new[:16]) for scene, (old, new) in sorted(delta.replaced.items())]
+    if revisions:
+        console.print(rows_table("Superseded revisions", ("scene", "old", "new"), revisions))
 
 
 def _print_rows(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from scenelake.contracts.paths import MANIFEST_NAME
+
 
 class DropState(StrEnum):
     PENDING = "PENDING"
@@ -65,6 +67,11 @@ class Drop:
     @property
     def uri(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def is_manifest(self) -> bool:
+        """Whether it says what a recording consists of (``contracts.manifests``), and holds no message itself."""
+        return self.key.rsplit("/", 1)[-1] == MANIFEST_NAME
 
 
 @dataclass(frozen=True, slots=True)

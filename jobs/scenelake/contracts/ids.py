@@ -55,9 +55,13 @@ def sample_data_id(object_sha256: str, channel: str, chunk_offset_bytes: int, me
     return _named("sample_data", object_sha256, channel, chunk_offset_bytes, message_offset_bytes)
 
 
-def calibrated_sensor_id(rig_id: str, channel: str, valid_from_ns: int, content_hash: str) -> str:
-    """Identity of one calibration of one sensor over one validity interval."""
-    return _named("calibrated_sensor", rig_id, channel, valid_from_ns, content_hash)
+def calibrated_sensor_id(rig_id: str, channel: str, occurrence: int, content_hash: str) -> str:
+    """Identity of one calibration of one sensor over one validity interval.
+
+    ``occurrence`` counts from 0 how often the same content came into force before. When it came into force is no
+    part of the identity: an earlier part of the drive that arrives late may move it.
+    """
+    return _named("calibrated_sensor", rig_id, channel, occurrence, content_hash)
 
 
 def run_id(batch_id: str, attempt: int) -> str:

@@ -18,6 +18,8 @@ from scenelake.contracts.errors import BadInputError
 VERSION = 1
 MAX_BYTES = 8 * 1024**2
 MAX_FILES = 20_000
+CHECKSUM_MISMATCH = "checksum_mismatch"
+"""Why a part is rejected whose bytes are not those that its manifest lists."""
 _FIELDS = {"path", "size_bytes", "object_sha256"}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from scenelake.contracts.errors import BadInputError
 
 _KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+|-]*")
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
 MANIFEST_NAME = "_MANIFEST.json"
 LAYOUT = "<fleet>/<vehicle>/<drive>/<file>"
 
@@ -122,3 +123,7 @@ class LakePaths:
 
     def release(self, number: int) -> str:
         return f"{self.releases}/{number:08d}.json"
+
+    def reconciliation(self, run_id: str) -> str:
+        """Folder of what one run of the reconciler, the audit or the sweep reports."""
+        return f"{self.lake}/work/reconcile/{_NOT_IN_A_NAME.sub('_', run_id)}"

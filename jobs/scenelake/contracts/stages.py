@@ -238,9 +238,9 @@ class DrivePlan:
     """A drive that this batch rebuilds, from every object of it that decoded: this batch's and earlier ones'.
 
     Attributes:
-        decoded: ``{drop_id: decoded uri}`` of the objects that make the drive.
-        duplicates: ``{drop_id: drop_id}``: copies of an object, and the copy that survives (the earliest
-            received; ties by drop id).
+        decoded: ``{drop_id: decoded uri}`` of the objects that make the drive; none when all that it was made of
+            has been rejected.
+        duplicates: ``{drop_id: drop_id}``: copies of an object, and the copy that survives.
     """
 
     drive_id: str

@@ -41,18 +41,19 @@ def decode_object(
                 outcome = rejected(drop, object_sha256, recipe, error, decoding.problems)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    _write_outcome(sink, folder, outcome)
+    write_outcome(sink, folder, outcome)
     return outcome
 
 
 def write_rejection(sink: Sink, paths: LakePaths, drop: Drop, recipe: str, error: BadInputError) -> DropOutcome:
-    """Leaves the outcome of an object that could not even be fetched."""
+    """Leaves the outcome of an object that could not be fetched, or of a manifest that cannot be read."""
     outcome = rejected(drop, None, recipe, error)
-    _write_outcome(sink, paths.decoded(recipe, drop.drop_id), outcome)
+    write_outcome(sink, paths.decoded(recipe, drop.drop_id), outcome)
     return outcome
 
 
-def _write_outcome(sink: Sink, folder: str, outcome: DropOutcome) -> None:
+def write_outcome(sink: Sink, folder: str, outcome: DropOutcome) -> None:
+    """Leaves the outcome, which ends the decoding of a drop."""
     sink.write(f"{folder}/{OUTCOME_FILE}", json.dumps(outcome.to_json(), indent=1, sort_keys=True).encode())
 
 
@@ -66,7 +67,7 @@ def rejected(
         verdict=DropVerdict.REJECTED,
         reason=error.reason,
         detail=f"{drop.uri}: {error}{where}",
-        format=None if error.reason in ("empty_object", "not_mcap") else FORMAT,
+        format=None if error.reason in ("empty_object", "not_mcap", "bad_manifest") else FORMAT,
         object_sha256=object_sha256,
         size_bytes=drop.size_bytes,
         recipe=recipe,

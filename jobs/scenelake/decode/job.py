@@ -1,12 +1,14 @@
-"""The decode stage as a job: one Spark task per drop of the batch.
+"""The decode stage as a job: one Spark task per large drop of the batch, or per pack of small ones.
 
 Run as ``python -m scenelake.decode.job`` or through ``spark-submit``, with the arguments of every stage.
 """
 
+import heapq
+import logging
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 import pyarrow as pa
@@ -14,11 +16,12 @@ from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from scenelake.adapters.objects import s3_objects, write_json
+from scenelake.adapters.objects import Objects, read_json, s3_objects, write_json
 from scenelake.adapters.spark import effective_conf, spark_session
 from scenelake.contracts import ids
-from scenelake.contracts.drops import Drop
+from scenelake.contracts.drops import Drop, DropState
 from scenelake.contracts.errors import TransientError
+from scenelake.contracts.manifests import CHECKSUM_MISMATCH
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import (
     DatasetVersion,
@@ -30,10 +33,18 @@ from scenelake.contracts.stages import (
     StageOutcome,
 )
 from scenelake.decode.config import DECODE_VERSION, DecodeConfig
+from scenelake.decode.manifests import Listing, judged_by_manifests, listing
 from scenelake.decode.task import DecodeTask, Storage
+from scenelake.ledger.protocol import Ledger
 from scenelake.runtime.job import StageContext, run_stage
 
+log = logging.getLogger(__name__)
+
 DROPS_FILE = "drops.json"
+PACK_BYTES = 64 * 1024**2
+PACKS_PER_CORE = 3
+DROP_OVERHEAD_BYTES = 1024**2
+"""A drop of a few kilobytes takes about as long as a megabyte of a large one."""
 
 
 def decode_params(config: DecodeConfig) -> JsonObject:
@@ -42,14 +53,14 @@ def decode_params(config: DecodeConfig) -> JsonObject:
 
 
 def decode_drops(session: SparkSession, drops: Sequence[Drop], task: DecodeTask) -> list[DropOutcome]:
-    """Runs the task for every drop, the largest first, and returns the outcomes in the drops' order.
+    """Decodes every drop and returns the outcomes in the drops' order.
 
     Raises:
         TransientError: when that is what a task ended with, every time that Spark tried it.
     """
-    largest_first = sorted(drops, key=lambda drop: drop.size_bytes, reverse=True)
+    packs = pack_drops(drops, session.sparkContext.defaultParallelism)
     # The RDD interface starts about a second faster than a data frame: no query to plan, no code to generate.
-    tasks = session.sparkContext.parallelize(largest_first, len(largest_first)).map(task)
+    tasks = session.sparkContext.parallelize(packs, len(packs)).flatMap(task.decode_pack)
     try:
         outcomes = tasks.collect()
     except (Py4JError, PySparkException) as error:
@@ -63,26 +74,42 @@ def decode_drops(session: SparkSession, drops: Sequence[Drop], task: DecodeTask)
     return [by_id[drop.drop_id] for drop in drops]
 
 
+def pack_drops(drops: Sequence[Drop], nbr_cores: int) -> list[list[Drop]]:
+    """Drops by task, the most work first: alone when large, with others when small.
+
+    A pack holds at most about ``PACK_BYTES``; there are packs enough for every core to have ``PACKS_PER_CORE``, so
+    that none waits long for the last one.
+    """
+    nbr_packs = max(nbr_cores * PACKS_PER_CORE, -(-sum(map(_work, drops)) // PACK_BYTES))
+    packs: list[list[Drop]] = [[] for _ in range(min(nbr_packs, len(drops)))]
+    loads = [(0, number) for number in range(len(packs))]
+    for drop in sorted(drops, key=lambda d: (-d.size_bytes, d.drop_id)):
+        load, number = heapq.heappop(loads)
+        packs[number].append(drop)
+        heapq.heappush(loads, (load + _work(drop), number))
+    return sorted(packs, key=lambda pack: -sum(map(_work, pack)))
+
+
+def _work(drop: Drop) -> int:
+    """Bytes of a drop, and those that its requests and files cost the time of."""
+    return drop.size_bytes + DROP_OVERHEAD_BYTES
+
+
 def decode_batch(context: StageContext) -> StageOutcome:
     """Decodes the batch's drops and leaves ``drops.json`` in the stage's folder."""
     config = DecodeConfig()
     storage: Callable[[], Storage] = partial(s3_objects, context.settings)
     params = decode_params(config)
     task = DecodeTask(storage, context.paths, config, ids.recipe(params))
-    if not context.drops:
-        write_json(context.objects, f"{context.stage_uri()}/{DROPS_FILE}", [])
-        return StageOutcome(result={"drops": 0}, params=params)
-    session = spark_session(context.settings, f"scenelake decode {context.arguments.batch_id}")
-    try:
-        outcomes = decode_drops(session, context.drops, task)
-        conf: JsonObject = dict(effective_conf(session))
-    finally:
-        session.stop()
-    lines = [_line(drop, outcome, context.paths) for drop, outcome in zip(context.drops, outcomes, strict=True)]
     drops_uri = f"{context.stage_uri()}/{DROPS_FILE}"
+    if not context.drops:
+        write_json(context.objects, drops_uri, [])
+        return StageOutcome(result={"drops": 0}, params=params)
+    outcomes, conf = _outcomes(context, task)
+    lines = drop_lines(context, outcomes)
     write_json(context.objects, drops_uri, [asdict(line) for line in lines])
     return StageOutcome(
-        result={**_counts(outcomes), "drops_uri": drops_uri},
+        result={**_counts(lines, outcomes), "drops_uri": drops_uri},
         params=params,
         inputs=tuple(
             DatasetVersion(drop.uri, drop.version_id, outcome.object_sha256)
@@ -93,6 +120,86 @@ def decode_batch(context: StageContext) -> StageOutcome:
         ),
         spark_conf=conf,
     )
+
+
+def _outcomes(context: StageContext, task: DecodeTask) -> tuple[list[DropOutcome], JsonObject | None]:
+    """Outcomes in the drops' order. A manifest is too little work to wait for Spark."""
+    recordings = [drop for drop in context.drops if not drop.is_manifest]
+    by_id = {drop.drop_id: task(drop) for drop in context.drops if drop.is_manifest}
+    conf: JsonObject | None = None
+    if recordings:
+        session = spark_session(context.settings, f"scenelake decode {context.arguments.batch_id}")
+        try:
+            by_id |= {outcome.drop_id: outcome for outcome in decode_drops(session, recordings, task)}
+            conf = dict(effective_conf(session))
+        finally:
+            session.stop()
+    return [by_id[drop.drop_id] for drop in context.drops], conf
+
+
+def drop_lines(context: StageContext, outcomes: Sequence[DropOutcome]) -> list[DecodedDrop]:
+    """One line per drop: its outcome, as the manifest of its recording judges it.
+
+    An earlier attempt may have committed what it found, so what it said of a drop stays said, even if a manifest
+    came since.
+    """
+    lines = [_line(drop, outcome, context.paths) for drop, outcome in zip(context.drops, outcomes, strict=True)]
+    listings = ruling_listings(context.drops, context.ledger, context.objects)
+    built = built_before(context.drops, context.ledger) if listings else []
+    judged = judged_by_manifests(lines, context.drops, listings, built)
+    said = _said_before(context)
+    return [_as_before(said[new.drop_id], line, new) if new.drop_id in said else new
+            for line, new in zip(lines, judged, strict=True)]  # fmt: skip
+
+
+def _as_before(said: DecodedDrop, line: DecodedDrop, judged: DecodedDrop) -> DecodedDrop:
+    if said.reason != CHECKSUM_MISMATCH:
+        return line
+    return replace(judged, verdict=said.verdict, reason=said.reason, detail=said.detail)
+
+
+def _said_before(context: StageContext) -> dict[str, DecodedDrop]:
+    """Lines of the newest earlier attempt at this batch that came as far."""
+    batch_id, attempt = context.arguments.batch_id, context.arguments.attempt
+    for earlier in range(attempt - 1, 0, -1):
+        uri = f"{context.paths.stage(batch_id, earlier, Stage.DECODE)}/{DROPS_FILE}"
+        try:
+            return {line["drop_id"]: DecodedDrop(**line) for line in read_json(context.objects, uri)}
+        except FileNotFoundError:
+            continue
+    return {}
+
+
+def ruling_listings(drops: Sequence[Drop], ledger: Ledger, objects: Objects) -> dict[tuple[str, str], Listing]:
+    """What the manifests say that rule the recordings of these drops, each read once."""
+    recordings: defaultdict[str, set[str]] = defaultdict(lambda: {""})
+    for drop in drops:
+        recordings[drop.drive_id].add(drop.recording)
+    found = {}
+    for drive_id, names in recordings.items():
+        for parts in ledger.parts_of(drive_id, sorted(names)):
+            manifest = ledger.get(parts.drop_id)
+            content = _content(manifest, objects) if manifest else None
+            found[drive_id, parts.recording] = listing(parts, manifest, content)
+    return found
+
+
+def _content(manifest: Drop, objects: Objects) -> bytes | None:
+    """The manifest's bytes; None when its version is gone, and the ledger's sizes are all that is left of it."""
+    version_id = manifest.version_id if manifest.version_id not in ("", "null") else None
+    try:
+        return objects.read(manifest.uri, version_id=version_id)
+    except FileNotFoundError:
+        log.warning("the manifest is gone, only sizes are compared", extra={"drop_id": manifest.drop_id})
+        return None
+
+
+def built_before(drops: Sequence[Drop], ledger: Ledger) -> list[Drop]:
+    """Drops that earlier batches built, of the drives that got a manifest in this one."""
+    mine = {drop.drop_id for drop in drops}
+    drives = sorted({drop.drive_id for drop in drops if drop.is_manifest})
+    siblings = (sibling for drive_id in drives for sibling in ledger.drops(drive_id=drive_id))
+    return [s for s in siblings if s.state in (DropState.BUILT, DropState.DUPLICATE) and s.drop_id not in mine]
 
 
 def _line(drop: Drop, outcome: DropOutcome, paths: LakePaths) -> DecodedDrop:
@@ -107,11 +214,11 @@ def _line(drop: Drop, outcome: DropOutcome, paths: LakePaths) -> DecodedDrop:
     )
 
 
-def _counts(outcomes: Sequence[DropOutcome]) -> JsonObject:
-    verdicts = Counter(outcome.verdict for outcome in outcomes)
+def _counts(lines: Sequence[DecodedDrop], outcomes: Sequence[DropOutcome]) -> JsonObject:
+    verdicts = Counter(line.verdict for line in lines)
     channels = [channel for outcome in outcomes for channel in outcome.channels]
     return {
-        "drops": len(outcomes),
+        "drops": len(lines),
         **{str(verdict): verdicts[verdict] for verdict in DropVerdict},
         "messages": sum(channel.read for channel in channels),
         "undecodable": sum(channel.undecodable for channel in channels),

@@ -1,7 +1,6 @@
 """Claims batches until none is left, or as many as asked for."""
 
 import argparse
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from scenelake.contracts import ids
 from scenelake.contracts.drops import Batch
 from scenelake.ledger.protocol import Ledger
 from scenelake.runtime.command import claim_limits, run_command
+from scenelake.runtime.faults import now_ns
 from scenelake.runtime.settings import Settings
 
 
@@ -25,7 +25,7 @@ def _claim(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     limits = claim_limits(settings)
     batches: list[dict[str, Any]] = []
     while len(batches) < arguments.max_batches:
-        batch = ledger.claim(limits, time.time_ns())
+        batch = ledger.claim(limits, now_ns())
         if batch is None:
             break
         batches.append(describe(ledger, batch))

@@ -1,13 +1,13 @@
 """Hands a batch back after its run failed, so that the next claim tries again without waiting for the lease."""
 
 import argparse
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from scenelake.adapters.dynamo_ledger import DynamoLedger
 from scenelake.contracts.errors import FencedError
 from scenelake.runtime.command import run_command
+from scenelake.runtime.faults import now_ns
 from scenelake.runtime.settings import Settings
 
 
@@ -24,7 +24,7 @@ def _hand_back(arguments: argparse.Namespace, settings: Settings) -> dict[str, A
     ledger = DynamoLedger.from_settings(settings)
     answer = {"batch_id": arguments.batch_id, "attempt": arguments.attempt}
     try:
-        ledger.hand_back(arguments.batch_id, arguments.attempt, time.time_ns(), arguments.failure)
+        ledger.hand_back(arguments.batch_id, arguments.attempt, now_ns(), arguments.failure)
     except FencedError as error:
         return {**answer, "handed_back": False, "reason": str(error)}
     return {**answer, "handed_back": True}

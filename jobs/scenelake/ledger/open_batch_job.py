@@ -2,20 +2,21 @@
 
 import argparse
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from scenelake.adapters.aws import aws_client
 from scenelake.adapters.dynamo_ledger import DynamoLedger
-from scenelake.adapters.landing import versions
+from scenelake.adapters.landing import read_version, versions
 from scenelake.contracts.drops import Batch, DropState
 from scenelake.contracts.errors import BadInputError, ConfigurationError
 from scenelake.contracts.paths import split_uri
 from scenelake.ledger.claim_job import describe
-from scenelake.ledger.new_drop import ObjectVersion, is_folder_marker, new_drop
+from scenelake.ledger.new_drop import ObjectVersion, admit
 from scenelake.runtime.command import claim_limits, run_command
+from scenelake.runtime.faults import now_ns
 from scenelake.runtime.settings import Settings
 
 
@@ -36,18 +37,17 @@ def _open(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     if arguments.batch_id:
         if arguments.attempt is None:
             raise ConfigurationError("--attempt: expected the attempt of --batch-id, got nothing")
-        return _answer(ledger, ledger.renew(arguments.batch_id, arguments.attempt, time.time_ns()))
+        return _answer(ledger, ledger.renew(arguments.batch_id, arguments.attempt, now_ns()))
     return _open_by_hand(arguments, settings, ledger)
 
 
 def _open_by_hand(arguments: argparse.Namespace, settings: Settings, ledger: DynamoLedger) -> dict[str, Any]:
-    now_ns = time.time_ns()
+    at_ns = now_ns()
+    s3 = aws_client("s3", settings)
     drop_ids = []
-    for found in _named_objects(arguments, settings):
-        drop = new_drop(found, now_ns)
-        ledger.register(drop)
-        drop_ids.append(drop.drop_id)
-    batch = ledger.claim_drops(drop_ids, claim_limits(settings), now_ns, rebuild=arguments.rebuild)
+    for found in _named_objects(arguments, settings, s3):
+        drop_ids.append(admit(ledger, found, at_ns, partial(read_version, s3)).drop.drop_id)
+    batch = ledger.claim_drops(drop_ids, claim_limits(settings), at_ns, rebuild=arguments.rebuild)
     if batch is None:
         return {"batch_id": None, "reason": _why_nothing(ledger, drop_ids, rebuild=arguments.rebuild)}
     return _answer(ledger, batch)
@@ -61,14 +61,13 @@ def _uris(text: str) -> list[str]:
     return [uri.strip() for uri in uris if uri.strip()]
 
 
-def _named_objects(arguments: argparse.Namespace, settings: Settings) -> Iterator[ObjectVersion]:
+def _named_objects(arguments: argparse.Namespace, settings: Settings, s3: Any) -> Iterator[ObjectVersion]:
     """Object versions under the prefix or the URIs.
 
     Raises:
         BadInputError: when a URI names nothing.
         ConfigurationError: when neither a prefix nor drops are given.
     """
-    s3 = aws_client("s3", settings)
     if arguments.drops:
         for uri in arguments.drops:
             try:
@@ -81,9 +80,7 @@ def _named_objects(arguments: argparse.Namespace, settings: Settings) -> Iterato
             yield from found
     elif arguments.prefix is not None or arguments.bucket:
         bucket = arguments.bucket or settings.landing_bucket
-        for version in versions(s3, bucket, arguments.prefix or ""):
-            if not is_folder_marker(version.key, version.size_bytes):
-                yield version
+        yield from versions(s3, bucket, arguments.prefix or "")
     else:
         raise ConfigurationError("expected --batch-id, --prefix, --bucket or --drops, got none of them")
 

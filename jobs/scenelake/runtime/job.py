@@ -22,6 +22,7 @@ from scenelake.contracts.drops import Drop
 from scenelake.contracts.errors import ExitCode, FencedError, ScenelakeError, TransientError
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import Stage, StageArguments, StageOutcome, StageRecord
+from scenelake.runtime.faults import now_ns
 from scenelake.runtime.logs import configure_logging
 from scenelake.runtime.settings import Settings, load_settings
 
@@ -79,7 +80,7 @@ def run_stage(stage: Stage, function: StageFunction, argv: Sequence[str] | None 
     configure_logging(stage=str(stage), batch_id=arguments.batch_id, attempt=arguments.attempt)
     try:
         context = StageContext(stage, arguments, load_settings())
-        context.ledger.renew(arguments.batch_id, arguments.attempt, time.time_ns())
+        context.ledger.renew(arguments.batch_id, arguments.attempt, now_ns())
         started_at_ns = time.time_ns()
         with _kept_lease(context):
             outcome = function(context)
@@ -121,7 +122,7 @@ def _kept_lease(context: StageContext) -> Iterator[None]:
     def renew() -> None:
         while not done.wait(context.settings.lease_seconds / _RENEWALS_PER_LEASE):
             try:
-                ledger.renew(arguments.batch_id, arguments.attempt, time.time_ns())
+                ledger.renew(arguments.batch_id, arguments.attempt, now_ns())
             except FencedError as error:
                 log.error("lease lost, stopping: %s", error)
                 logging.shutdown()

@@ -8,6 +8,8 @@ from typing import Any
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
+_constants: dict[str, Any] = {}
+
 
 class JsonFormatter(logging.Formatter):
     """Formats a record and its ``extra`` fields as one line of JSON."""
@@ -32,8 +34,16 @@ class JsonFormatter(logging.Formatter):
 
 def configure_logging(**constants: Any) -> None:
     """Sends every log line of this process to stderr as JSON; ``constants`` go into each line."""
+    _constants.clear()
+    _constants.update(constants)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(**constants))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("botocore", "boto3", "urllib3", "py4j", "pyiceberg"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def current_stage() -> str | None:
+    """The stage that this process last said it runs (``configure_logging(stage=…)``)."""
+    stage = _constants.get("stage")
+    return None if stage is None else str(stage)

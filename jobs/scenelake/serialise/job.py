@@ -1,7 +1,6 @@
 """Serialise: reads what the earlier stages left, commits, and says what became of every drop."""
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,6 +20,7 @@ from scenelake.contracts.stages import (
     StageOutcome,
 )
 from scenelake.contracts.tables import decoded_schema
+from scenelake.runtime.faults import now_ns
 from scenelake.runtime.job import StageContext, run_stage
 from scenelake.serialise.canonical import conform
 from scenelake.serialise.commit import BatchCommit, Committed, commit_batch
@@ -53,7 +53,7 @@ def serialise(context: StageContext, config: SerialiseConfig | None = None) -> S
         attempt=arguments.attempt,
         recipe=_recipe(context, config),
         drives=drives,
-        now_ns=time.time_ns,
+        now_ns=now_ns,
         fence=lambda: _fence(context),
     )
     committed = commit_batch(batch, committer(context.settings), context.objects, context.paths, config)
@@ -61,7 +61,7 @@ def serialise(context: StageContext, config: SerialiseConfig | None = None) -> S
 
 
 def _fence(context: StageContext) -> None:
-    context.ledger.renew(context.arguments.batch_id, context.arguments.attempt, time.time_ns())
+    context.ledger.renew(context.arguments.batch_id, context.arguments.attempt, now_ns())
 
 
 def _drive_input(context: StageContext, plan: DrivePlan, pool: ThreadPoolExecutor) -> DriveInput:

@@ -80,8 +80,6 @@ def airflow_environment(config: StackConfig) -> dict[str, str]:
             "bundle_refresh_check_interval": 5,
         },
         "scheduler": {"scheduler_idle_sleep_time": 0.5, "enable_health_check": False},
-        # Below the doorbell queue's visibility timeout (360 s): see deploy/landing_zone.yaml.
-        "triggerer": {"shared_stream_ack_timeout": 300},
         # A task's end is noticed at the next heartbeat at the latest; 5 s of each task would be waiting.
         "workers": {"min_heartbeat_interval": 1},
         "logging": {"base_log_folder": home / "logs", "colored_console_log": False},
@@ -89,10 +87,43 @@ def airflow_environment(config: StackConfig) -> dict[str, str]:
     }
     variables = {
         f"AIRFLOW__{section.upper()}__{name.upper()}": str(value)
-        for section, options in values.items()
+        for part in (values, time_outs(config.patience_seconds))
+        for section, options in part.items()
         for name, value in options.items()
     }
     return {"AIRFLOW_HOME": str(home), **variables}
+
+
+def time_outs(patience_seconds: int) -> dict[str, dict[str, object]]:
+    """How soon Airflow notices that a scheduler, a triggerer or a task is dead.
+
+    With 300 s of patience these are Airflow's own defaults, but for ``max_failed_heartbeats``.
+    """
+    patience = patience_seconds
+    return {
+        "scheduler": {
+            "scheduler_heartbeat_sec": min(5, max(1, patience // 3)),
+            # A scheduler that finds its own heartbeat older than this gives its running tasks up.
+            "scheduler_health_check_threshold": min(30, 2 * patience),
+            "orphaned_tasks_check_interval": patience,
+            "task_instance_heartbeat_timeout": patience,
+            "task_instance_heartbeat_timeout_detection_interval": min(10, patience / 2),
+            "task_queued_timeout": min(600, 6 * patience),
+            "task_queued_timeout_check_interval": min(120, patience),
+        },
+        "triggerer": {
+            "job_heartbeat_sec": min(5, max(1, patience // 3)),
+            "triggerer_health_check_threshold": min(30, patience),
+            "runner_health_check_threshold": min(30, 4 * patience),
+            # Below the visibility of a ring: one whose event is still being stored must not ring twice.
+            "shared_stream_ack_timeout": patience,
+        },
+        "workers": {
+            # Heartbeats are a second apart: a task gives up no sooner than the scheduler gives the task up.
+            "max_failed_heartbeats": max(3, patience),
+            "execution_api_retry_wait_max": min(90, patience),
+        },
+    }
 
 
 def unhealthy_parts(config: StackConfig) -> list[str]:

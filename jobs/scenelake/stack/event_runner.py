@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from scenelake.adapters.aws import aws_client
 from scenelake.ledger.register_drop import handler, open_doors
+from scenelake.runtime.faults import durable_write
 from scenelake.runtime.logs import configure_logging
 from scenelake.runtime.settings import load_settings
 
@@ -47,7 +48,8 @@ def deliver_once(sqs: Any, queue_url: str, function: Handler, *, wait_seconds: i
     done = [message for message in messages if message["MessageId"] not in failed]
     if done:
         entries = [{"Id": str(i), "ReceiptHandle": m["ReceiptHandle"]} for i, m in enumerate(done)]
-        sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
+        with durable_write("event_runner.delete"):
+            sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
     return len(done)
 
 

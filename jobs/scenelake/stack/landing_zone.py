@@ -57,6 +57,7 @@ class LandingZone:
             "event_queue_url": self._local(outputs["EventQueueUrl"]),
             "doorbell_queue_url": self._local(outputs["DoorbellQueueUrl"]),
             "dead_letter_queue_url": self._local(outputs["DoorbellDeadLetterQueueUrl"]),
+            "event_dead_letter_queue_url": self._local(outputs["EventDeadLetterQueueUrl"]),
         }
 
     def _local(self, queue_url: str) -> str:
@@ -130,6 +131,9 @@ def _parameters(template: Mapping[str, Any], settings: Settings) -> dict[str, st
         "QuarantineBucketName": settings.quarantine_bucket,
         "LedgerTableName": settings.ledger_table,
         "GlueDatabaseName": settings.glue_database,
+        "QuietSeconds": settings.quiet_seconds,
+        "EventVisibilitySeconds": settings.event_visibility_seconds,
+        "DoorbellVisibilitySeconds": settings.doorbell_visibility_seconds,
         "CodeBucketName": CODE_BUCKET,
         "CodeKey": CODE_KEY,
     }

@@ -7,19 +7,31 @@ import argparse
 import hashlib
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import moto.backends
+import moto.server
 from moto.core.responses import EmptyResult
 from moto.dynamodb.responses import DynamoHandler
 from moto.glue.exceptions import GlueClientError
 from moto.glue.responses import GlueResponse
+from moto.s3 import notifications
 from moto.s3.models import FakeKey
 from moto.s3.responses import S3Response
-from moto.server import main as serve
+from moto.sqs.exceptions import ReceiptHandleIsInvalid
 from moto.sqs.models import Queue
+from werkzeug.serving import run_simple
+
+from scenelake.runtime.settings import Settings, load_settings
+from scenelake.stack.aws_faults import AwsFaults, EventCopies, FaultyAws
+from scenelake.stack.moto_dynamodb import read_indexes_by_key, undo_transactions_by_item
+from scenelake.stack.moto_notifications import announce_delete_markers, name_versions_in_events
 
 HOST = "127.0.0.1"
+_REMEMBERED_TOKENS = 10_000
 
 
 def keep_objects_as_bytes() -> None:
@@ -68,10 +80,74 @@ def make_conditional_puts_atomic() -> None:
 
 
 def make_transactions_atomic() -> None:
-    """The same for DynamoDB writes, whose conditions moto also checks before it writes, without a lock."""
+    """The same for DynamoDB, whose conditions moto also checks before it writes, without a lock.
+
+    Readers take the lock too: on AWS nobody reads half a transaction.
+    """
     lock = threading.RLock()
-    for name in ("put_item", "update_item", "delete_item", "transact_write_items"):
+    writes = ("put_item", "update_item", "delete_item", "transact_write_items")
+    for name in (*writes, "get_item", "batch_get_item", "query"):
         setattr(DynamoHandler, name, _one_at_a_time(getattr(DynamoHandler, name), lock))
+
+
+def make_transactions_repeatable() -> None:
+    """Answers a DynamoDB transaction that comes again with its token like the first time: stock moto ignores it.
+
+    A client that lost the answer repeats the request, and on AWS that is no second transaction.
+    """
+    answered: OrderedDict[str, Any] = OrderedDict()
+    method = DynamoHandler.transact_write_items
+
+    def transact_write_items(self: Any) -> Any:
+        token = self.body.get("ClientRequestToken")
+        if token in answered:
+            return answered[token]
+        answer = method(self)
+        if token:
+            answered[token] = answer
+            if len(answered) > _REMEMBERED_TOKENS:
+                answered.popitem(last=False)
+        return answer
+
+    DynamoHandler.transact_write_items = transact_write_items
+
+
+def put_faults_in_front(settings: Settings) -> None:
+    """Lets the fault battery spoil requests and multiply events (``stack.aws_faults``)."""
+    faults = AwsFaults(Path(settings.faults))
+
+    def run_with_faults(host: str, port: int, app: Any, **options: Any) -> None:
+        run_simple(host, port, FaultyAws(app, faults, settings.landing_bucket), **options)
+
+    moto.server.run_simple = run_with_faults
+    notifications._send_sqs_message = EventCopies(notifications._send_sqs_message, faults)
+
+
+def delete_messages_under_lock() -> None:
+    """Keeps a queue from losing messages: stock moto rebuilds its list beside those who add to it.
+
+    The oldest message is looked at first, since that is the one that was received.
+    """
+
+    def delete_message(self: Any, receipt_handle: str) -> None:
+        if receipt_handle in self.deleted_messages:
+            return
+        with self._messages_lock:
+            for position, message in enumerate(self._messages):
+                if message.had_receipt_handle(receipt_handle):
+                    del self._messages[position]
+                    self.pending_messages.discard(message)
+                    self.deleted_messages.update(message.all_receipt_handles)
+                    return
+        raise ReceiptHandleIsInvalid
+
+    Queue.delete_message = delete_message
+
+
+def list_services_once() -> None:
+    """Keeps moto from reading its own folder, with the kind of each entry, once or twice per request."""
+    known = list(moto.backends.list_of_moto_modules())
+    moto.backends.list_of_moto_modules = lambda: known
 
 
 def leave_delivery_to_the_event_runner() -> None:
@@ -105,9 +181,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     keep_objects_as_bytes()
     check_glue_versions()
     make_conditional_puts_atomic()
+    # Inside the lock, or a repeated request could overtake the first one.
+    make_transactions_repeatable()
     make_transactions_atomic()
+    read_indexes_by_key()
+    undo_transactions_by_item()
+    delete_messages_under_lock()
+    list_services_once()
+    name_versions_in_events()
+    announce_delete_markers()
     leave_delivery_to_the_event_runner()
-    serve(["--host", HOST, "--port", str(port)])
+    settings = load_settings()
+    if settings.faults:
+        put_faults_in_front(settings)
+    moto.server.main(["--host", HOST, "--port", str(port)])
 
 
 if __name__ == "__main__":

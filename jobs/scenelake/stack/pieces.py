@@ -205,7 +205,12 @@ PIECES: tuple[Piece, ...] = (
         _apply_lifecycle,
     ),
     Piece(BUCKET, "NotificationConfiguration", _notifications, _read_notifications, _apply_notifications),
-    Piece(QUEUE, "VisibilityTimeout", _as_is("VisibilityTimeout"), _queue_attribute("VisibilityTimeout")),
+    Piece(
+        QUEUE,
+        "VisibilityTimeout",
+        lambda p: int(p["VisibilityTimeout"]),  # a reference to a number comes as text
+        _queue_attribute("VisibilityTimeout"),
+    ),
     Piece(
         QUEUE,
         "MessageRetentionPeriod",

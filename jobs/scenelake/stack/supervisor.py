@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from scenelake.contracts.errors import ScenelakeError, TransientError
 from scenelake.runtime.logs import configure_logging
-from scenelake.runtime.settings import Settings, StackConfig, environment_for, load_stack_config
+from scenelake.runtime.settings import Settings, StackConfig, environment_for, load_settings, load_stack_config
 from scenelake.stack import airflow
 from scenelake.stack.landing_zone import create_landing_zone, drift
 from scenelake.stack.processes import ProcessId, end_trees, spawn
@@ -27,6 +28,20 @@ _POLL_SECONDS = 0.25
 _RESTART_PAUSE_SECONDS = 2.0
 _AWS_PATIENCE_SECONDS = 60
 _AIRFLOW_PATIENCE_SECONDS = 240
+
+
+def time_outs(patience_seconds: int) -> dict[str, int]:
+    """Settings that say how soon others take over from a part that is silent (``StackConfig.patience_seconds``)."""
+    return {
+        "lease_seconds": 2 * patience_seconds,
+        "doorbell_visibility_seconds": (6 * patience_seconds + 4) // 5,
+        "event_visibility_seconds": (3 * patience_seconds + 4) // 5,
+    }
+
+
+def scratch_folder(config: StackConfig) -> Path:
+    """Where every process of the stack, jobs included, keeps its temporary files."""
+    return config.home / "scratch"
 
 
 @dataclass
@@ -70,6 +85,9 @@ class Supervisor:
         config = self._config
         self._keep()
         airflow.prepare(config)
+        # What killed jobs left of their temporary files goes with the next start.
+        shutil.rmtree(scratch_folder(config), ignore_errors=True)
+        scratch_folder(config).mkdir(exist_ok=True)
         self._say(f"starting the stand-in for AWS on port {config.aws_port}")
         self._launch(AWS, [sys.executable, "-m", "scenelake.stack.moto_server", "--port", str(config.aws_port)])
         migration = self._migrate()
@@ -96,13 +114,21 @@ class Supervisor:
         endpoint = f"http://127.0.0.1:{config.aws_port}"
         self._await_aws(endpoint)
         self._say("creating the landing zone from deploy/landing_zone.yaml")
-        settings = Settings(home=config.home, endpoint_url=endpoint)
+        times = time_outs(config.patience_seconds)
+        quiet_seconds = load_settings().quiet_seconds
+        settings = Settings(
+            home=config.home,
+            endpoint_url=endpoint,
+            quiet_seconds=quiet_seconds,
+            **times,  # type: ignore[arg-type]
+        )
         zone = create_landing_zone(settings, config.repository / "deploy" / "landing_zone.yaml")
         differences = drift(zone)
         if differences:
             raise ScenelakeError("the landing zone is not what its template says: " + "; ".join(differences))
         url = airflow.airflow_url(config)
         found = {"endpoint_url": endpoint, "region": settings.region, "airflow_url": url, **zone.stack_settings()}
+        found |= {name: str(seconds) for name, seconds in {"quiet_seconds": quiet_seconds, **times}.items()}
         login = {"url": url, "user": airflow.USER, "password": airflow.password(config)}
         self._state = replace(self._state, settings=found, airflow=login)
         self._keep()
@@ -151,7 +177,8 @@ class Supervisor:
         for child in [c for c in self._children.values() if c.process.poll() is not None]:
             log.warning("%s ended with %s and is started again", child.name, child.process.returncode)
             self._say(f"{child.name} ended with {child.process.returncode}; starting it again")
-            if self._stop.wait(min(_RESTART_PAUSE_SECONDS * child.nbr_restarts, 30)):
+            pause_seconds = min(_RESTART_PAUSE_SECONDS * child.nbr_restarts, 30, self._config.patience_seconds)
+            if self._stop.wait(pause_seconds):
                 return
             # A process that was killed leaves workers behind, which would go on beside the new ones.
             end_trees([self._state.processes[child.name]])
@@ -179,6 +206,7 @@ class Supervisor:
             "AWS_DEFAULT_REGION": Settings(home=config.home).region,
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{config.aws_port}",
             "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(scratch_folder(config)),
             # Many threads on few cores: without it, glibc keeps an arena for each and memory only grows.
             "MALLOC_ARENA_MAX": "2",
             **airflow.airflow_environment(config),

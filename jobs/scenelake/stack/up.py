@@ -68,6 +68,7 @@ def start(config: StackConfig, report: Callable[[str], None]) -> StackInfo:
             "SCENELAKE_AIRFLOW_PORT": str(config.airflow_port),
             "SCENELAKE_AWS_PORT": str(config.aws_port),
             "SCENELAKE_PARALLELISM": str(config.parallelism),
+            "SCENELAKE_PATIENCE_SECONDS": str(config.patience_seconds),
         }
     )
     log_file = config.home / "logs" / "supervisor.log"

@@ -13,8 +13,8 @@ class MatchRule(BaseModel):
 
     Attributes:
         tolerance_ns: largest \\|delta\\| (nearest), widest bridged gap (linear, slerp) or oldest row (hold).
-        is_at_least_half_period: a nearest match also counts within half the channel's median period, because
-            a sensor slower than the tolerance can never do better (a 4 Hz radar is up to 125 ms away).
+        is_at_least_half_period: a nearest match also counts within half the channel's median period in the scene,
+            because a sensor slower than the tolerance can never do better (a 4 Hz radar is up to 125 ms away).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,7 +65,7 @@ class SynchroniseConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    policy_version: str = "sync-1"
+    policy_version: str = "sync-2"
     segmentation_policy: str = "slot20s-episode-1"
     keyframe_ticks_per_second: int = Field(default=2, ge=1, le=1000)
     is_native_rate: bool = False

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from scenelake.contracts.drops import Drop
+from scenelake.contracts.drops import Drop, DropState
 from scenelake.contracts.stages import ChannelClock, DrivePlan, DropOutcome
 
 DRIVE_METADATA = "scenelake.drive"
@@ -46,15 +46,21 @@ class SynchronisedDrive:
     clocks: tuple[ChannelClock, ...]
 
 
+_SENIORITY = {DropState.BUILT: 0, DropState.DUPLICATE: 2}
+"""What the ledger says already stays: a BUILT drop of an earlier batch survives, a DUPLICATE remains a copy."""
+
+
 def plan_drive(objects: Sequence[DriveObject]) -> DrivePlan:
-    """Names the objects that make a drive and their copies; of equal objects the earliest received survives.
+    """Names the objects that make a drive and their copies.
+
+    Of equal objects the one that an earlier batch built survives, else the earliest received; ties by drop id.
 
     Raises:
         ValueError: without objects.
     """
     if not objects:
         raise ValueError("objects: expected at least one")
-    by_age = sorted(objects, key=lambda o: (o.drop.received_at_ns, o.drop.drop_id))
+    by_age = sorted(objects, key=lambda o: (_SENIORITY.get(o.drop.state, 1), o.drop.received_at_ns, o.drop.drop_id))
     survivors: dict[str | None, DriveObject] = {}
     for item in by_age:
         survivors.setdefault(item.outcome.object_sha256, item)

@@ -1,6 +1,7 @@
 """Calibrations with their validity, and ego poses that hide in transforms."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,13 +114,16 @@ def _channel_rows(
     # A latched calibration often arrives after the first frames that it describes.
     starts[0] = min(starts[0], int(stream.sorted_ns[0]))
     rows = []
+    occurrences: Counter[str] = Counter()
     for run, start, end in zip(runs, starts, [*starts[1:], None], strict=True):
         content = {name: run[name] for name in _INTRINSICS} | {"frame_id": frame, "ego_from_sensor": pose}
         content_hash = hashlib.sha256(ids.canonical_json(content).encode()).hexdigest()
+        calibrated_sensor_id = ids.calibrated_sensor_id(rig_id, stream.channel, occurrences[content_hash], content_hash)
+        occurrences[content_hash] += 1
         rows.append(
             content
             | {
-                "calibrated_sensor_id": ids.calibrated_sensor_id(rig_id, stream.channel, start, content_hash),
+                "calibrated_sensor_id": calibrated_sensor_id,
                 "rig_id": rig_id,
                 "channel": stream.channel,
                 "valid_from_ns": start,

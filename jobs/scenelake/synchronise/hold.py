@@ -22,7 +22,7 @@ class HeldMatches:
     is_fresh: BoolArray
 
 
-def match_hold(targets_ns: Int64Array, stamps_ns: Int64Array, max_age_ns: int) -> HeldMatches:
+def match_hold(targets_ns: Int64Array, stamps_ns: Int64Array, max_age_ns: int | Int64Array) -> HeldMatches:
     """Finds the last row at or before each target; of equal stamps the last recorded one rules.
 
     Args:

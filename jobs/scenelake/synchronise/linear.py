@@ -22,7 +22,7 @@ class Interpolated:
 
 
 def interpolate_linear(
-    targets_ns: Int64Array, stamps_ns: Int64Array, values: FloatArray, max_gap_ns: int
+    targets_ns: Int64Array, stamps_ns: Int64Array, values: FloatArray, max_gap_ns: int | Int64Array
 ) -> Interpolated:
     """Interpolates each column between the enclosing rows. Nothing is extrapolated.
 

@@ -12,7 +12,7 @@ from scenelake.synchronise.hold import match_hold
 from scenelake.synchronise.linear import Interpolated, interpolate_linear
 from scenelake.synchronise.nearest import match_nearest
 from scenelake.synchronise.slerp import interpolate_slerp
-from scenelake.synchronise.streams import Stream, column_ns
+from scenelake.synchronise.streams import Stream, column_ns, median_period
 from scenelake.synchronise.values import list_matrix, pose_matrix, rows_by_id
 from scenelake.timebase.arrays import BoolArray, FloatArray, Int64Array
 from scenelake.timebase.windows import Window
@@ -42,6 +42,19 @@ class Candidates:
     def within(self, window: Window) -> "Candidates":
         run = window.slice_of(self.timestamps_ns)
         return Candidates(self.rows[run], self.timestamps_ns[run], None if self.values is None else self.values[run])
+
+
+@dataclass(frozen=True, slots=True)
+class SceneTargets:
+    """One scene's keyframes, and what one channel is allowed to be away from them.
+
+    Attributes:
+        keyframes_ns, tolerances_ns: (m,) int64.
+    """
+
+    window: Window
+    keyframes_ns: Int64Array
+    tolerances_ns: Int64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +108,21 @@ def candidates_of(stream: Stream, modality: Modality, index: pa.Table, tables: M
     return Candidates(rows[order], timestamps_ns[order], values[order]).where(has_value)
 
 
-def tolerance_of(rule: MatchRule, stream: Stream) -> int:
-    """The rule's tolerance for this channel, in ns."""
-    if rule.is_at_least_half_period:
-        return max(rule.tolerance_ns, (stream.median_period_ns or 0) // 2)
-    return rule.tolerance_ns
+def tolerance_of(rule: MatchRule, stream: Stream, window: Window) -> int:
+    """The rule's tolerance for this channel in one scene, in ns.
+
+    The period is measured in the scene alone, so that data of other scenes that comes later leaves it as it is.
+    """
+    if not rule.is_at_least_half_period:
+        return rule.tolerance_ns
+    period_ns = median_period(stream.sorted_ns[window.slice_of(stream.sorted_ns)])
+    return max(rule.tolerance_ns, (period_ns or 0) // 2)
 
 
 def match_channel(
-    targets_ns: Int64Array, candidates: Candidates, method: SyncMethod, tolerance_ns: int
+    targets_ns: Int64Array, candidates: Candidates, method: SyncMethod, tolerance_ns: Int64Array
 ) -> ChannelMatches:
-    """Matches keyframes to candidates.
+    """Matches keyframes to candidates, each within its own tolerance.
 
     For linear and SLERP the row named is the nearest one, for provenance, and the tolerance bounds the gap
     between the two rows around the keyframe.
@@ -128,7 +145,9 @@ def match_channel(
     return ChannelMatches(rows, delta_ns, np.asarray(has_delta), values)
 
 
-def _interpolate(targets_ns: Int64Array, candidates: Candidates, method: SyncMethod, max_gap_ns: int) -> Interpolated:
+def _interpolate(
+    targets_ns: Int64Array, candidates: Candidates, method: SyncMethod, max_gap_ns: Int64Array
+) -> Interpolated:
     values = np.empty((len(candidates), 0)) if candidates.values is None else candidates.values
     if method is SyncMethod.LINEAR:
         return interpolate_linear(targets_ns, candidates.timestamps_ns, values, max_gap_ns)
@@ -141,11 +160,10 @@ def _interpolate(targets_ns: Int64Array, candidates: Candidates, method: SyncMet
 
 
 def match_scenes(
-    targets: list[tuple[Window, Int64Array]],
+    targets: list[SceneTargets],
     candidates: Candidates,
     is_assigned: BoolArray,
-    rule: MatchRule,
-    tolerance_ns: int,
+    method: SyncMethod,
     config: SynchroniseConfig,
     *,
     is_episodic: bool,
@@ -156,19 +174,20 @@ def match_scenes(
     to the channel's nearest row, wherever that is.
 
     Args:
-        targets: each scene's window and keyframes, in order of time.
+        targets: scenes in order of time.
         candidates: the channel's rows.
         is_assigned: over the index: the row is in a scene.
     """
     assigned = candidates.where(is_assigned[candidates.rows])
     if not is_episodic and config.is_match_across_segments:
-        groups = [(assigned, np.concatenate([ns for _, ns in targets]))]
+        together = np.concatenate([t.keyframes_ns for t in targets])
+        groups = [(assigned, together, np.concatenate([t.tolerances_ns for t in targets]))]
     else:
-        groups = [(assigned.within(window), ns) for window, ns in targets]
+        groups = [(assigned.within(t.window), t.keyframes_ns, t.tolerances_ns) for t in targets]
     parts = []
-    for own, targets_ns in groups:
+    for own, targets_ns, tolerances_ns in groups:
         if len(own):
-            parts.append(match_channel(targets_ns, own, rule.method, tolerance_ns))
+            parts.append(match_channel(targets_ns, own, method, tolerances_ns))
         else:
             nearest = match_nearest(targets_ns, candidates.timestamps_ns)
             miss = np.full(len(targets_ns), -1, np.int64)

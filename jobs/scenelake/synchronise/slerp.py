@@ -11,7 +11,7 @@ _SMALL_SINE = 1e-6
 
 
 def interpolate_slerp(
-    targets_ns: Int64Array, stamps_ns: Int64Array, quaternions: FloatArray, max_gap_ns: int
+    targets_ns: Int64Array, stamps_ns: Int64Array, quaternions: FloatArray, max_gap_ns: int | Int64Array
 ) -> Interpolated:
     """Interpolates unit quaternions between the enclosing rows at constant angular velocity.
 

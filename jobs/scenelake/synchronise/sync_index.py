@@ -13,10 +13,11 @@ from scenelake.contracts.tables import GOLD
 from scenelake.synchronise.assign import Assignment
 from scenelake.synchronise.config import MatchRule, SynchroniseConfig
 from scenelake.synchronise.keyframes import Keyframes
-from scenelake.synchronise.match import ChannelMatches, candidates_of, match_scenes, tolerance_of
+from scenelake.synchronise.match import ChannelMatches, SceneTargets, candidates_of, match_scenes, tolerance_of
 from scenelake.synchronise.rows import choose, list_array, nullable, table_from_columns, table_of
 from scenelake.synchronise.streams import Stream
 from scenelake.synchronise.sync_error import MEASURED_MODALITIES, measure_sync_error
+from scenelake.timebase.arrays import Int64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +58,23 @@ def build_sync_index(
     schema = GOLD["sync_index"].schema
     pose_channels = frozenset(tables["ego_pose"]["channel"].unique().to_pylist())
     parts = []
-    targets = [(s.window, k.timestamps_ns) for s, k in zip(assignment.scenes, samples.keyframes, strict=True)]
+    scenes = [(s.window, k.timestamps_ns) for s, k in zip(assignment.scenes, samples.keyframes, strict=True)]
     for stream in streams.values() if len(samples) else ():
         modality = matched_modality(stream, pose_channels)
         rule = config.rules.get(modality)
         if rule is None:
             continue
-        tolerance_ns = tolerance_of(rule, stream)
+        targets = [SceneTargets(w, ns, np.full(len(ns), tolerance_of(rule, stream, w))) for w, ns in scenes]
         matches = match_scenes(
             targets,
             candidates_of(stream, modality, index, tables),
             assignment.is_assigned,
-            rule,
-            tolerance_ns,
+            rule.method,
             config,
             is_episodic=assignment.is_episodic,
         )
-        parts.append(_rows(index, stream, modality, rule, tolerance_ns, matches, samples, config))
+        tolerances_ns = np.concatenate([t.tolerances_ns for t in targets])
+        parts.append(_rows(index, stream, modality, rule, tolerances_ns, matches, samples, config))
     if not parts:
         return schema.empty_table()
     by_sample = np.arange(len(parts) * len(samples)).reshape(len(parts), len(samples)).T.ravel()
@@ -85,7 +86,7 @@ def _rows(
     stream: Stream,
     modality: Modality,
     rule: MatchRule,
-    tolerance_ns: int,
+    tolerances_ns: Int64Array,
     matches: ChannelMatches,
     samples: DriveSamples,
     config: SynchroniseConfig,
@@ -98,7 +99,7 @@ def _rows(
         "sample_data_id": index["sample_data_id"].combine_chunks().take(pa.array(matches.rows, mask=~is_match)),
         "delta_ns": nullable(matches.delta_ns, matches.has_delta),
         "method": pa.repeat(str(rule.method), count),
-        "tolerance_ns": pa.repeat(tolerance_ns, count),
+        "tolerance_ns": pa.array(tolerances_ns),
         "is_match": pa.array(is_match),
         "policy_version": pa.repeat(config.policy_version, count),
     }

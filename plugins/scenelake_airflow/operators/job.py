@@ -15,7 +15,14 @@ from scenelake_airflow.launchers import JobCommand, JobEnd, Launcher, launcher_f
 FINAL_EXIT_CODES = frozenset({ExitCode.BAD_INPUT, ExitCode.BUG, ExitCode.CONFIGURATION, ExitCode.FENCED})
 """Exits that a retry cannot change. Every other one, a signal included, is worth a retry."""
 
-LEDGER_JOBS = {"claim": "scenelake.ledger.claim_job", "hand_back": "scenelake.ledger.hand_back_job"}
+LEDGER_JOBS = {
+    "claim": "scenelake.ledger.claim_job",
+    "hand_back": "scenelake.ledger.hand_back_job",
+    "reconcile": "scenelake.ledger.reconcile_job",
+    "redrive": "scenelake.ledger.redrive_job",
+    "audit": "scenelake.ledger.audit_job",
+    "sweep": "scenelake.serialise.sweep_job",
+}
 """Jobs that are not stages of a batch."""
 
 FAILURE = "failure"
@@ -33,7 +40,7 @@ class ScenelakeJobOperator(BaseOperator):
     The answer of the job (ids, URIs, counts) is the task's XCom and the extra of its asset events.
 
     Args:
-        job: a stage of ``contracts.stages``, or ``claim`` or ``hand_back``.
+        job: a stage of ``contracts.stages``, or one of ``LEDGER_JOBS``.
         batch_id, attempt: the batch; templated. Where a batch id is given but renders to nothing there is
             no batch to work on, and the task is skipped.
         arguments: further words of the command line, templated; words that render to nothing are left out.

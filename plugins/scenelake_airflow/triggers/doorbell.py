@@ -11,6 +11,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
 from scenelake.contracts.errors import ConfigurationError
+from scenelake.runtime.faults import durable_write, failpoint
 from scenelake.runtime.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -25,17 +26,18 @@ class DoorbellTiming:
 
     Attributes:
         long_poll_seconds: how long an empty receive waits; a ring ends it at once.
-        batch_window_seconds: how long a first ring waits for company.
-        max_rings: rings that one asset event may stand for.
-        visibility_seconds: how long a received ring stays hidden. Longer than ``[triggerer]
-            shared_stream_ack_timeout`` (300 s), or a ring that is still being stored would ring twice.
+        batch_window_seconds: after an event, how long rings are left to gather for the next one. The triggerer
+            hands on events once a second, so this delays nothing.
+        max_rings: rings that one asset event may stand for; their receipt handles (up to 1 KB each) are kept in
+            memory until it is stored.
+        max_calls: calls to SQS at once while many rings wait.
         first_pause_seconds, longest_pause_seconds: waits between tries while the queue cannot be read.
     """
 
     long_poll_seconds: int = 10
-    batch_window_seconds: float = 0.3
-    max_rings: int = 100
-    visibility_seconds: int = 360
+    batch_window_seconds: float = 1.0
+    max_rings: int = 2000
+    max_calls: int = 8
     first_pause_seconds: float = 1.0
     longest_pause_seconds: float = 30.0
 
@@ -75,23 +77,35 @@ class DoorbellProducer(SharedStreamProducer):
         self._resources = AsyncExitStack()
         self._client: Any = None
         self._queue_url = ""
+        self._visibility_seconds = 0
 
     async def open_stream(self) -> AsyncIterator[tuple[int, tuple[str, ...]]]:
-        """Yields the number of rings and their receipt handles, micro-batch by micro-batch."""
+        """Yields the number of rings and their receipt handles.
+
+        The first ring after a silence is handed on at once. Rings that follow gather for a window each, so that
+        ten thousand become a few events.
+        """
         pause = self._timing.first_pause_seconds
+        was_silent = True
         while True:
             try:
                 if self._client is None:
                     await self._connect()
-                handles = await self._receive_batch()
+                if was_silent:
+                    handles = await self._receive(self._timing.long_poll_seconds)
+                else:
+                    await asyncio.sleep(self._timing.batch_window_seconds)
+                    handles = await self._receive_many()
             except self._expected_errors() as error:
                 log.warning("doorbell cannot be read, next try in %.0f s: %s", pause, error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, self._timing.longest_pause_seconds)
                 continue
             pause = self._timing.first_pause_seconds
+            was_silent = not handles
             if handles:
-                yield len(handles), handles
+                failpoint("doorbell.receive.after")
+                yield len(handles), tuple(handles)
 
     async def advance(self, batch: Sequence[AdvanceItem]) -> None:
         """Deletes the rings whose event is stored and shows the others again.
@@ -99,10 +113,19 @@ class DoorbellProducer(SharedStreamProducer):
         A call that fails is only logged: the ring comes back when its visibility ends, and one ring more
         does no harm.
         """
-        for item in batch:
-            handles: tuple[str, ...] = item.broker_payload
-            for start in range(0, len(handles), _SQS_BATCH):
-                await self._answer(handles[start : start + _SQS_BATCH], is_stored=item.outcome.is_clean)
+        calls = asyncio.Semaphore(self._timing.max_calls)
+
+        async def answer(handles: tuple[str, ...], *, is_stored: bool) -> None:
+            async with calls:
+                await self._answer(handles, is_stored=is_stored)
+
+        await asyncio.gather(
+            *(
+                answer(item.broker_payload[start : start + _SQS_BATCH], is_stored=item.outcome.is_clean)
+                for item in batch
+                for start in range(0, len(item.broker_payload), _SQS_BATCH)
+            )
+        )
 
     async def aclose(self) -> None:
         self._client = None
@@ -116,31 +139,44 @@ class DoorbellProducer(SharedStreamProducer):
         if not settings.doorbell_queue_url:
             raise ConfigurationError("doorbell_queue_url: expected the URL of the doorbell queue, got nothing")
         longest_answer = self._timing.long_poll_seconds + 20
-        config = AioConfig(connect_timeout=10, read_timeout=longest_answer, retries={"max_attempts": 1})
+        config = AioConfig(
+            connect_timeout=10,
+            read_timeout=longest_answer,
+            retries={"max_attempts": 1},
+            max_pool_connections=2 * self._timing.max_calls,
+        )
         context = get_session().create_client(
             "sqs", region_name=settings.region, endpoint_url=settings.endpoint_url, config=config
         )
         self._client = await self._resources.enter_async_context(context)
         self._queue_url = settings.doorbell_queue_url
+        self._visibility_seconds = settings.doorbell_visibility_seconds
         log.info("listening to doorbell %s", self._queue_url)
 
-    async def _receive_batch(self) -> tuple[str, ...]:
-        handles = await self._receive(self._timing.long_poll_seconds, _SQS_BATCH)
-        if handles:
-            await asyncio.sleep(self._timing.batch_window_seconds)
-        while handles and len(handles) < self._timing.max_rings:
-            more = await self._receive(0, min(_SQS_BATCH, self._timing.max_rings - len(handles)))
-            if not more:
+    async def _receive_many(self) -> list[str]:
+        """What waits in the queue, up to ``max_rings``; more calls at once as long as all come back full."""
+        handles: list[str] = []
+        nbr_calls = 1
+        while len(handles) < self._timing.max_rings:
+            answers = await asyncio.gather(*(self._receive(0) for _ in range(nbr_calls)), return_exceptions=True)
+            received = [handle for answer in answers if isinstance(answer, list) for handle in answer]
+            handles += received
+            failures = [answer for answer in answers if isinstance(answer, BaseException)]
+            if failures and not handles:
+                raise failures[0]
+            if failures:
+                log.warning("%d of %d reads of the doorbell failed: %s", len(failures), nbr_calls, failures[0])
+            if len(received) < nbr_calls * _SQS_BATCH:
                 break
-            handles += more
-        return tuple(handles)
+            nbr_calls = min(2 * nbr_calls, self._timing.max_calls)
+        return handles
 
-    async def _receive(self, wait_seconds: int, limit: int) -> list[str]:
+    async def _receive(self, wait_seconds: int) -> list[str]:
         answer = await self._client.receive_message(
             QueueUrl=self._queue_url,
-            MaxNumberOfMessages=limit,
+            MaxNumberOfMessages=_SQS_BATCH,
             WaitTimeSeconds=wait_seconds,
-            VisibilityTimeout=self._timing.visibility_seconds,
+            VisibilityTimeout=self._visibility_seconds,
         )
         return [m["ReceiptHandle"] for m in answer.get("Messages", [])]
 
@@ -148,7 +184,8 @@ class DoorbellProducer(SharedStreamProducer):
         entries = [{"Id": str(i), "ReceiptHandle": handle} for i, handle in enumerate(handles)]
         try:
             if is_stored:
-                answer = await self._client.delete_message_batch(QueueUrl=self._queue_url, Entries=entries)
+                with durable_write("doorbell.delete"):
+                    answer = await self._client.delete_message_batch(QueueUrl=self._queue_url, Entries=entries)
             else:
                 shown = [{**entry, "VisibilityTimeout": 0} for entry in entries]
                 answer = await self._client.change_message_visibility_batch(QueueUrl=self._queue_url, Entries=shown)

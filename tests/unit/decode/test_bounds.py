@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from scenelake.adapters.objects import LocalObjects
+from scenelake.adapters.objects import LocalObjects, ObjectInfo
 from scenelake.contracts.errors import TransientError
 from scenelake.contracts.stages import DropOutcome, DropVerdict, PayloadFile
 from scenelake.decode.fetch import fetch_object
@@ -19,8 +19,14 @@ PAYLOAD = "s3://lake/payload"
 
 
 class ShortReads(LocalObjects):
+    def read(self, uri: str, *, version_id: str | None = None) -> bytes:
+        return super().read(uri, version_id=version_id)[:-1]
+
     def read_range(self, uri: str, offset: int, length: int, *, version_id: str | None = None) -> bytes:
-        return super().read_range(uri, offset, length)[:-1]
+        return super().read(uri)[offset : offset + length - 1]
+
+    def head(self, uri: str, *, version_id: str | None = None) -> ObjectInfo:
+        return ObjectInfo(uri, 4, "local")
 
 
 def test_a_range_that_comes_back_short_is_no_object(tmp_path: Path) -> None:

@@ -100,7 +100,8 @@ def test_the_landing_bucket_keeps_every_version_and_announces_to_the_event_queue
     landing = template["Resources"]["LandingBucket"]
     assert landing["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
     assert landing["Properties"]["NotificationConfiguration"]["QueueConfigurations"] == [
-        {"Event": "s3:ObjectCreated:*", "Queue": {"Fn::GetAtt": ["EventQueue", "Arn"]}}
+        {"Event": event, "Queue": {"Fn::GetAtt": ["EventQueue", "Arn"]}}
+        for event in ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*")
     ]
     assert landing["DependsOn"] == "EventQueuePolicy", "S3 checks that it may send before it accepts a notification"
     for rule in landing["Properties"]["LifecycleConfiguration"]["Rules"]:
@@ -114,26 +115,73 @@ def test_queues_of_the_journey_redrive_to_queues_that_hold_on_longer(template: d
         dead = queues[redrive["deadLetterTargetArn"]["Fn::GetAtt"][0]]
         assert redrive["maxReceiveCount"] >= 5
         assert dead["MessageRetentionPeriod"] >= queues[name]["MessageRetentionPeriod"]
-    assert queues["DoorbellQueue"]["VisibilityTimeout"] > SHARED_STREAM_ACK_TIMEOUT_SECONDS
+    parameters = template["Parameters"]
+    assert queues["DoorbellQueue"]["VisibilityTimeout"] == {"Ref": "DoorbellVisibilitySeconds"}
+    assert parameters["DoorbellVisibilitySeconds"]["Default"] > SHARED_STREAM_ACK_TIMEOUT_SECONDS
+    assert queues["EventQueue"]["VisibilityTimeout"] == {"Ref": "EventVisibilitySeconds"}
     timeout = template["Resources"]["RegisterDrop"]["Properties"]["Timeout"]
-    assert queues["EventQueue"]["VisibilityTimeout"] >= 6 * timeout
+    assert parameters["EventVisibilitySeconds"]["Default"] >= 6 * timeout
+
+
+@pytest.mark.parametrize("setting", ["quiet_seconds", "event_visibility_seconds", "doorbell_visibility_seconds"])
+def test_settings_and_parameters_have_the_same_defaults(template: dict[str, Any], setting: str) -> None:
+    name = "".join(word.capitalize() for word in setting.split("_"))
+    assert template["Parameters"][name]["Default"] == getattr(Settings(home=Path()), setting)
+
+
+def allowed(statements: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Pairs of an action and a resource, as far as they are allowed."""
+
+    def listed(value: Any) -> list[Any]:
+        return value if isinstance(value, list) else [value]
+
+    def name(resource: Any) -> str:
+        (found,) = resource.values()
+        return ".".join(found) if isinstance(found, list) else found.removeprefix("arn:${AWS::Partition}:s3:::")
+
+    assert {s["Effect"] for s in statements} == {"Allow"}
+    return {(action, name(r)) for s in statements for action in listed(s["Action"]) for r in listed(s["Resource"])}
 
 
 def test_the_function_may_do_no_more_than_it_does(template: dict[str, Any]) -> None:
     (policy,) = template["Resources"]["RegisterDropRole"]["Properties"]["Policies"]
-    statements = policy["PolicyDocument"]["Statement"]
-    actions = {a for s in statements for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])}
-    assert actions == {
+    assert allowed(policy["PolicyDocument"]["Statement"]) == {
+        ("sqs:ReceiveMessage", "EventQueue.Arn"),
+        ("sqs:DeleteMessage", "EventQueue.Arn"),
+        ("sqs:GetQueueAttributes", "EventQueue.Arn"),
+        ("s3:ListBucketVersions", "${LandingBucketName}"),
+        ("s3:ListBucket", "${LandingBucketName}"),
+        ("s3:GetObject", "${LandingBucketName}/*/_MANIFEST.json"),
+        ("s3:GetObjectVersion", "${LandingBucketName}/*/_MANIFEST.json"),
+        ("dynamodb:PutItem", "LedgerTable.Arn"),
+        ("dynamodb:BatchGetItem", "LedgerTable.Arn"),
+        ("sqs:SendMessage", "DoorbellQueue.Arn"),
+        ("logs:CreateLogStream", "RegisterDropLogs.Arn"),
+        ("logs:PutLogEvents", "RegisterDropLogs.Arn"),
+    }
+
+
+def test_airflow_may_change_everything_but_what_vehicles_put(template: dict[str, Any]) -> None:
+    (policy,) = of_type(template, "AWS::IAM::ManagedPolicy").values()
+    pairs = allowed(policy["PolicyDocument"]["Statement"])
+    on_landing = {action for action, resource in pairs if resource.startswith("${LandingBucketName}")}
+    assert on_landing == {
+        "s3:GetObject",
+        "s3:GetObjectVersion",
+        "s3:ListBucket",
+        "s3:ListBucketVersions",
+        "s3:GetBucketLocation",
+    }
+    assert {resource for _, resource in pairs} >= {"${LakeBucketName}/*", "${QuarantineBucketName}/*"}
+    assert ("dynamodb:UpdateItem", "LedgerTable.Arn") in pairs
+    assert {a for a, resource in pairs if resource == "DoorbellQueue.Arn"} == {
         "sqs:ReceiveMessage",
         "sqs:DeleteMessage",
+        "sqs:ChangeMessageVisibility",
         "sqs:GetQueueAttributes",
-        "s3:ListBucketVersions",
-        "dynamodb:PutItem",
         "sqs:SendMessage",
-        "logs:CreateLogStream",
-        "logs:PutLogEvents",
     }
-    assert all(s["Resource"] != "*" for s in statements)
+    assert not [pair for pair in pairs if pair[0].endswith("*") or pair[1] == "*"], "name each action and resource"
 
 
 def test_failed_messages_alone_come_again(template: dict[str, Any]) -> None:

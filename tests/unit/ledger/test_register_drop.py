@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from scenelake.contracts.drops import DropState
+from scenelake.contracts.errors import BadInputError
 from scenelake.ledger.register_drop import handler
 
 
@@ -88,8 +89,7 @@ def test_a_second_delivery_changes_nothing_and_rings_again(zone) -> None:
     (before,) = zone.ledger.drops()
     assert handler(event, None)["registered"] == 0
     assert list(zone.ledger.drops()) == [before]
-    rings = zone.rings()
-    assert rings == [{"drop_id": before.drop_id, "bucket": "scenelake-landing", "key": "f/v/d/a.mcap"}] * 2
+    assert zone.rings() == [{"drop_id": before.drop_id, "key": "f/v/d/a.mcap", "nbr_drops": 1}] * 2
 
 
 @pytest.mark.parametrize("key", ["stray.bin", "f/v/a.mcap", "f/v//a.mcap", "f/v/bad drive/a.mcap"])
@@ -101,7 +101,7 @@ def test_a_key_outside_the_layout_is_recorded_with_a_reason_that_names_it(zone, 
     assert drop.reason is not None
     assert drop.reason.startswith("key_outside_layout: ")
     assert key in drop.reason
-    assert len(zone.rings()) == 1
+    assert zone.rings() == [], "nothing waits, so nobody needs to look"
 
 
 def test_an_empty_object_is_rejected_naming_file_and_byte(zone) -> None:
@@ -114,31 +114,125 @@ def test_an_empty_object_is_rejected_naming_file_and_byte(zone) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "scenelake-landing"},
-        notification("f/v/d/a.mcap", event="ObjectRemoved:Delete"),
-        event_bridge("f/v/d/a.mcap", "v1", kind="Object Deleted"),
-        notification("f/v/d/folder/"),
-        notification("f/v/d/never-there.mcap"),
-    ],
-    ids=["test event", "delete", "bridged delete", "folder marker", "gone"],
-)
-def test_what_is_no_drop_is_logged_with_its_reason_and_ignored(zone, capsys, event: dict[str, Any]) -> None:
+def test_a_folder_marker_is_recorded_as_rejected_and_rings_nothing(zone) -> None:
     zone.put("f/v/d/folder/", b"")
-    assert handler(queued(event), None) == {"batchItemFailures": [], "registered": 0}
+    handler(queued(notification("f/v/d/folder/", size=0)), None)
+    (drop,) = zone.ledger.drops()
+    assert drop.state is DropState.REJECTED
+    assert drop.reason is not None
+    assert drop.reason.startswith("folder_marker: 'f/v/d/folder/'")
+    assert zone.rings() == []
+
+
+def test_a_key_that_ends_like_a_folder_but_holds_bytes_is_no_marker(zone) -> None:
+    zone.put("f/v/d/folder/", b"data")
+    handler(queued(notification("f/v/d/folder/", size=4)), None)
+    (drop,) = zone.ledger.drops()
+    assert drop.reason is not None
+    assert drop.reason.startswith("key_outside_layout: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "recording", "sensor"),
+    [
+        ("f/v/d/a.mcap", "", None),
+        ("f/v/d/rec/a.mcap", "rec", None),
+        ("f/v/d/rec/CAM_FRONT/0.mcap", "rec", "CAM_FRONT"),
+    ],
+)
+def test_recording_and_sensor_come_from_the_key(zone, key: str, recording: str, sensor: str | None) -> None:
+    handler(event_bridge(key, "v1"), None)
+    (drop,) = zone.ledger.drops()
+    assert (drop.recording, drop.sensor, drop.sequencer) == (recording, sensor, "00AA")
+    assert drop.received_at_ns > 0
+
+
+TEST_EVENT = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "scenelake-landing"}
+EXPIRED = event_bridge("f/v/d/a.mcap", "v1", kind="Object Deleted")
+EXPIRED["detail"]["reason"] = "Lifecycle Expiration"
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "reason"),
+    [
+        (TEST_EVENT, "s3:TestEvent", "tests"),
+        (notification("f/v/d/a.mcap", event="ObjectRemoved:Delete", versionId="v1"), "ObjectRemoved:Delete", "deleted"),
+        (
+            notification("f/v/d/a.mcap", event="s3:ObjectRemoved:DeleteMarkerCreated", versionId="v1"),
+            "ObjectRemoved:DeleteMarkerCreated",
+            "deleted",
+        ),
+        (notification("f/v/d/a.mcap", event="LifecycleExpiration:Delete"), "LifecycleExpiration:Delete", "expired"),
+        (event_bridge("f/v/d/a.mcap", "v1", kind="Object Deleted"), "Object Deleted", "deleted"),
+        (EXPIRED, "Object Deleted", "expired"),
+        (notification("f/v/d/a.mcap", event="ObjectTagging:Put"), "ObjectTagging:Put", "no new object"),
+        (event_bridge("f/v/d/a.mcap", "v1", kind="Object Tags Added"), "Object Tags Added", "no new object"),
+        (notification("f/v/d/never-there.mcap"), "ObjectCreated:Put", "gone"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_announces_no_drop_is_kept_with_its_reason(zone, event: dict[str, Any], name: str, reason: str) -> None:
+    for _ in range(2):
+        assert handler(queued(event), None) == {"batchItemFailures": [], "registered": 0}
+    (kept,) = zone.ledger.ignored()
+    assert kept.event == name
+    assert reason in kept.reason
+    assert kept.bucket == "scenelake-landing"
     assert list(zone.ledger.drops()) == []
     assert zone.rings() == []
-    (line,) = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
-    assert line["message"] == "event ignored"
-    assert line["reason"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "not json",
+        "null",
+        "[]",
+        "{}",
+        {"unknown": 1},
+        {"Records": [None]},
+        {"Records": [{"eventName": "ObjectCreated:Put"}]},
+        {"Records": [{"eventName": 7, "s3": {"bucket": {"name": "b"}, "object": {"key": "k"}}}]},
+        notification("f/v/d/a.mcap", event="ObjectInvented:Now"),
+        {"source": "aws.s3", "detail": None},
+        event_bridge("f/v/d/a.mcap", "v1", kind="Object Invented"),
+    ],
+    ids=str,
+)
+def test_an_unknown_event_fails_its_message_alone(zone, body: Any) -> None:
+    zone.put("f/v/d/a.mcap")
+    answer = handler(queued(body, notification("f/v/d/a.mcap")), None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}], "registered": 1}
+    assert len(zone.rings()) == 1
+
+
+def test_a_body_of_several_records_registers_each_and_what_precedes_a_bad_one(zone) -> None:
+    good = [notification(f"f/v/d/{name}.mcap", versionId=name, size=1, eTag="e")["Records"][0] for name in "ab"]
+    assert handler(queued({"Records": good}), None) == {"batchItemFailures": [], "registered": 2}
+    third = notification("f/v/d/c.mcap", versionId="c", size=1, eTag="e")["Records"][0]
+    zone.rings()
+    answer = handler(queued({"Records": [third, None]}), None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}], "registered": 1}
+    assert len(zone.rings()) == 1, "what was registered does not wait for the next delivery"
+
+
+def test_ten_drops_of_one_call_ring_once(zone) -> None:
+    events = [event_bridge(f"f/v/d{i}/a.mcap", "v1") for i in range(10)]
+    assert handler(queued(*events), None)["registered"] == 10
+    (ring,) = zone.rings()
+    assert ring["nbr_drops"] == 10
 
 
 def test_only_the_messages_that_failed_are_delivered_again(zone) -> None:
     zone.put("f/v/d/a.mcap")
     answer = handler(queued("not json", notification("f/v/d/a.mcap"), {"unknown": 1}), None)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}, {"itemIdentifier": "m2"}], "registered": 1}
+
+
+def test_a_direct_event_that_is_unknown_raises_so_that_its_sender_tries_again(zone) -> None:
+    with pytest.raises(BadInputError) as caught:
+        handler({"unknown": 1}, None)
+    assert caught.value.reason == "unknown_event"
 
 
 def test_a_bell_that_cannot_ring_fails_the_message_so_that_it_comes_again(zone) -> None:

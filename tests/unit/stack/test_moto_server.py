@@ -3,6 +3,7 @@
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -106,3 +107,128 @@ def test_glue_refuses_a_stale_version(client) -> None:
     glue.update_table(DatabaseName="d", TableInput={"Name": "t"}, VersionId=version)
     with pytest.raises(ClientError, match="ConcurrentModification"):
         glue.update_table(DatabaseName="d", TableInput={"Name": "t"}, VersionId=version)
+
+
+def a_ledger(dynamo: Any, name: str) -> None:
+    """A table with an index by ``state`` in order of ``at``."""
+    dynamo.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "state", "AttributeType": "S"},
+            {"AttributeName": "at", "AttributeType": "N"},
+        ],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by_state",
+                "KeySchema": [
+                    {"AttributeName": "state", "KeyType": "HASH"},
+                    {"AttributeName": "at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
+
+
+def in_state(dynamo: Any, name: str, state: str, **request: Any) -> list[str]:
+    answer = dynamo.query(
+        TableName=name,
+        IndexName="by_state",
+        KeyConditionExpression="#s = :s",
+        ExpressionAttributeNames={"#s": "state"},
+        ExpressionAttributeValues={":s": {"S": state}},
+        **request,
+    )
+    return [item["pk"]["S"] for item in answer["Items"]]
+
+
+def moving(name: str, pk: str, before: str, after: str) -> dict[str, Any]:
+    return {
+        "Update": {
+            "TableName": name,
+            "Key": {"pk": {"S": pk}},
+            "UpdateExpression": "SET #s = :after",
+            "ConditionExpression": "#s = :before",
+            "ExpressionAttributeNames": {"#s": "state"},
+            "ExpressionAttributeValues": {":before": {"S": before}, ":after": {"S": after}},
+        }
+    }
+
+
+def test_an_index_follows_every_kind_of_write(client) -> None:
+    dynamo = client("dynamodb")
+    a_ledger(dynamo, "followed")
+    for pk, at in (("c", 3), ("a", 1), ("b", 2)):
+        dynamo.put_item(TableName="followed", Item={"pk": {"S": pk}, "state": {"S": "NEW"}, "at": {"N": str(at)}})
+    dynamo.put_item(TableName="followed", Item={"pk": {"S": "no index attributes"}})
+    assert in_state(dynamo, "followed", "NEW") == ["a", "b", "c"]
+    assert in_state(dynamo, "followed", "NEW", ScanIndexForward=False, Limit=2) == ["c", "b"]
+    dynamo.update_item(**moving("followed", "a", "NEW", "DONE")["Update"])
+    assert (in_state(dynamo, "followed", "NEW"), in_state(dynamo, "followed", "DONE")) == (["b", "c"], ["a"])
+    dynamo.transact_write_items(TransactItems=[moving("followed", pk, "NEW", "DONE") for pk in "bc"])
+    assert (in_state(dynamo, "followed", "NEW"), in_state(dynamo, "followed", "DONE")) == ([], ["a", "b", "c"])
+    dynamo.put_item(TableName="followed", Item={"pk": {"S": "a"}, "state": {"S": "NEW"}, "at": {"N": "9"}})
+    dynamo.delete_item(TableName="followed", Key={"pk": {"S": "b"}})
+    assert (in_state(dynamo, "followed", "NEW"), in_state(dynamo, "followed", "DONE")) == (["a"], ["c"])
+
+
+def test_a_cancelled_transaction_leaves_everything_as_it_was(client) -> None:
+    dynamo = client("dynamodb")
+    a_ledger(dynamo, "cancelled")
+    dynamo.put_item(TableName="cancelled", Item={"pk": {"S": "a"}, "state": {"S": "NEW"}, "at": {"N": "1"}})
+    gone = {"TableName": "cancelled", "Key": {"pk": {"S": "a"}}}
+    added = {"TableName": "cancelled", "Item": {"pk": {"S": "b"}, "state": {"S": "NEW"}, "at": {"N": "2"}}}
+    impossible = moving("cancelled", "c", "NEW", "DONE")
+    for first in ({"Delete": gone}, moving("cancelled", "a", "NEW", "DONE")):
+        with pytest.raises(ClientError, match="TransactionCanceled"):
+            dynamo.transact_write_items(TransactItems=[first, {"Put": added}, impossible])
+        assert in_state(dynamo, "cancelled", "NEW") == ["a"]
+        assert in_state(dynamo, "cancelled", "DONE") == []
+        assert "Item" not in dynamo.get_item(TableName="cancelled", Key={"pk": {"S": "b"}})
+    assert dynamo.get_item(TableName="cancelled", Key={"pk": {"S": "a"}})["Item"]["state"] == {"S": "NEW"}
+
+
+def test_a_request_costs_what_it_touches_however_large_the_table(client) -> None:
+    dynamo = client("dynamodb")
+    a_ledger(dynamo, "large")
+
+    def seconds(start: int) -> float:
+        begin = time.perf_counter()
+        for pk in range(start, start + 5):
+            dynamo.transact_write_items(TransactItems=[moving("large", str(pk), "NEW", "DONE")])
+            in_state(dynamo, "large", str(pk % 500))
+        return time.perf_counter() - begin
+
+    def fill(start: int, end: int) -> None:
+        def put(pk: int) -> None:
+            state = "NEW" if pk % 500 < 20 else str(pk % 500)
+            dynamo.put_item(TableName="large", Item={"pk": {"S": str(pk)}, "state": {"S": state}, "at": {"N": "1"}})
+
+        for pk in range(start, end):
+            put(pk)
+
+    fill(0, 20)
+    small = seconds(0)
+    fill(20, 1500)
+    assert seconds(10) < 3 * small
+
+
+def test_no_message_is_lost_while_others_are_deleted(client) -> None:
+    sqs = client("sqs")
+    url = sqs.create_queue(QueueName="busy")["QueueUrl"]
+    seen: list[str] = []
+
+    def receive() -> None:
+        while len(seen) < 400:
+            for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", ()):
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                seen.append(message["Body"])
+
+    with ThreadPoolExecutor(9) as pool:
+        received = pool.submit(receive)
+        list(pool.map(lambda n: sqs.send_message(QueueUrl=url, MessageBody=str(n)), range(400)))
+        received.result(timeout=60)
+    assert sorted(map(int, seen)) == list(range(400))

@@ -1,0 +1,220 @@
+"""Faults of the events: doubled, shuffled, late, lost, poisonous, and of objects that change under them.
+
+Every fault is put through S3's own notification, the event queue, the event runner's calls of the registering
+function, the ledger, the doorbell and Airflow's triggerer; the drops are then built by Airflow.
+"""
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.landing import Landing
+from tests.faults.recordings import PARTS_PER_DRIVE, Part, drive_parts, part, part_start_ns
+from tests.faults.stack import TRIGGERER, FaultedStack
+
+from scenelake.contracts import ids
+from scenelake.contracts.manifests import ManifestFile, manifest_bytes
+from scenelake.contracts.paths import MANIFEST_NAME
+from scenelake.stack.supervisor import EVENTS
+
+EVENTS_WANTED = 1000
+_VERSIONS = 5
+_LOST_SHARE = 0.3
+
+
+@dataclass
+class Bench:
+    """What a fault has to work with.
+
+    Attributes:
+        scale: share of the doses.
+        fault: name of the fault, which is the fleet of its drops.
+        next_drive: number of the next drive of the whole run; drives never overlap in time.
+    """
+
+    stack: FaultedStack
+    landing: Landing
+    random: random.Random
+    scale: float
+    say: Callable[[str], None]
+    fault: str = ""
+    next_drive: int = 0
+    owners: dict[str, str] = field(default_factory=dict)
+    """``{drive id, or the first half of an object's SHA-256: fault}``, which is how gold names them."""
+
+    def amount(self, full: int, least: int = 1) -> int:
+        """A dose at this scale."""
+        return max(least, round(full * self.scale))
+
+    def new_drive(self, folder: str = "", *, nbr_parts: int = PARTS_PER_DRIVE) -> list[Part]:
+        """The objects of a drive that nothing else has."""
+        name = f"drive-{self.next_drive:05d}"
+        prefix = f"{self.fault}/vehicle/{name}/{folder}"
+        parts = list(drive_parts(prefix, self.next_drive, self.random.randrange(1_000_000), nbr_parts=nbr_parts))
+        self.owners[ids.drive_id(self.fault, "vehicle", name)] = self.fault
+        self.next_drive += 1
+        return parts
+
+    def shuffled(self, nbr_parts: int) -> list[Part]:
+        """As many objects as asked for, of many drives, in an order that no vehicle would send them in."""
+        parts: list[Part] = []
+        while len(parts) < nbr_parts:
+            parts += self.new_drive()
+        self.random.shuffle(parts)
+        return parts[:nbr_parts]
+
+    def put(self, parts: Sequence[Part]) -> int:
+        for i, one in enumerate(parts):
+            self.landing.put(one)
+            self.owners[hashlib.sha256(one.body).hexdigest()[:32]] = self.fault
+            if (i + 1) % 200 == 0:
+                self.say(f"{i + 1} of {len(parts)} objects put")
+        return len(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """What a fault did, for its row of the table.
+
+    Attributes:
+        broken: what the fault itself saw go wrong.
+    """
+
+    dose: str
+    wanted_events: int = 0
+    nbr_kills: int = 0
+    wanted_kills: int = 0
+    notes: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    skipped: str | None = None
+
+
+def doubled_and_shuffled(bench: Bench) -> Did:
+    """Every event one to five times, each copy late by up to three seconds."""
+    bench.stack.wounds.aws({"seed": bench.random.randrange(1000), "events": {"copies": [1, 5], "shuffle_seconds": 3.0}})
+    nbr = bench.put(bench.shuffled(bench.amount(EVENTS_WANTED, PARTS_PER_DRIVE)))
+    time.sleep(4)
+    counts = bench.stack.wounds.aws_counts().get("events", {})
+    return Did("×1–5, late by ≤ 3 s", nbr, notes=(f"{counts.get('announced', 0)} events sent as {counts.get('sent')}",))
+
+
+def deleted_after_put(bench: Bench) -> Did:
+    """A third stays, a third gets a delete marker (its version must be built), a third is erased at once."""
+    parts = bench.shuffled(bench.amount(EVENTS_WANTED, PARTS_PER_DRIVE))
+    for i, one in enumerate(parts):
+        bench.landing.put(one)
+        if i % 3 == 1:
+            bench.landing.mark_deleted(one.key)
+        elif i % 3 == 2:
+            bench.landing.erase(one.key)
+    # The erased third may be gone before its events arrive: those are recorded as ignored, and are not drops.
+    return Did("⅓ kept, ⅓ marked, ⅓ erased", len(parts) - len(parts) // 3)
+
+
+def new_versions(bench: Bench) -> Did:
+    """The same key five times: four contents of one length of time, and the first content once more."""
+    nbr_keys = bench.amount(EVENTS_WANTED // _VERSIONS, 2)
+    puts: list[Part] = []
+    while len(puts) < nbr_keys * _VERSIONS:
+        drive = bench.next_drive
+        for i, one in enumerate(bench.new_drive(nbr_parts=_VERSIONS)):
+            bodies = [part(seed, part_start_ns(drive, i)) for seed in range(_VERSIONS - 1)]
+            puts += [Part(one.key, body) for body in (*bodies, bodies[0])]
+    return Did(f"×{_VERSIONS} on each key", bench.put(puts))
+
+
+def redelivered(bench: Bench) -> Did:
+    """Event runner and triggerer stand still amid their work for longer than their messages stay hidden."""
+    parts = bench.shuffled(bench.amount(EVENTS_WANTED, PARTS_PER_DRIVE))
+    nbr_holds = bench.amount(10, 2)
+    # Longer than a message of either queue stays hidden.
+    seconds = 1.3 * bench.stack.patience_seconds
+    for i in range(nbr_holds):
+        bench.put(parts[i::nbr_holds])
+        with bench.stack.held((EVENTS, TRIGGERER)[i % 2], seconds):
+            bench.say(f"{(EVENTS, TRIGGERER)[i % 2]} stands still for {seconds:.1f} s")
+        # Ten messages are taken at a time, and given back when their time is over: receives that nobody follows up.
+        _take_and_drop(bench.landing, bench.landing.settings.event_queue_url, 30, visibility_seconds=1)
+    return Did(f"{nbr_holds} stand-stills of {seconds:.1f} s", len(parts))
+
+
+def poisoned(bench: Bench) -> Did:
+    """Messages that nobody can read among good ones: they must end in the dead-letter queue, the good ones not."""
+    landing, queue = bench.landing, bench.landing.settings.event_queue_url
+    poison = ["not JSON", "[]", "{}", '{"Records": [{"eventName": "ObjectCreated:Put"}]}', '"text"', "\u00e4" * 5000]
+    nbr_before = landing.nbr_queued(landing.settings.event_dead_letter_queue_url)
+    parts = bench.shuffled(bench.amount(EVENTS_WANTED, PARTS_PER_DRIVE))
+    nbr_poison = 0
+    for i, one in enumerate(parts):
+        if i % 20 == 0:
+            landing.sqs.send_message(QueueUrl=queue, MessageBody=poison[nbr_poison % len(poison)])
+            nbr_poison += 1
+        landing.put(one)
+    deadline = time.monotonic() + 180
+    while (nbr_dead := landing.nbr_queued(landing.settings.event_dead_letter_queue_url) - nbr_before) < nbr_poison:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    found = f"{nbr_dead} of {nbr_poison} unreadable messages are in the dead-letter queue"
+    return Did(
+        f"{nbr_poison} unreadable messages", len(parts), notes=(found,),
+        broken=() if nbr_dead == nbr_poison else (found,),
+    )  # fmt: skip
+
+
+def lost(bench: Bench) -> Did:
+    """A third of the events vanish from the queue; the reconciler must find the objects."""
+    landing = bench.landing
+    parts = bench.shuffled(bench.amount(EVENTS_WANTED, PARTS_PER_DRIVE))
+    with bench.stack.held(EVENTS, 0):
+        bench.put(parts)
+        nbr_lost = _take_and_drop(landing, landing.settings.event_queue_url, round(len(parts) * _LOST_SHARE), None)
+    return Did(f"{nbr_lost} events lost", len(parts) - nbr_lost, notes=(f"{nbr_lost} events were deleted unread",))
+
+
+def in_pieces(bench: Bench) -> Did:
+    """Recordings of many objects, with a manifest before or after them or none, their parts late and shuffled."""
+    puts: list[Part] = []
+    while len(puts) < bench.amount(EVENTS_WANTED, 2 * PARTS_PER_DRIVE):
+        parts = bench.new_drive("recording/")
+        if bench.random.random() < 0.7:
+            files = [ManifestFile(p.key.rsplit("/", 1)[-1], len(p.body)) for p in parts]
+            parts.append(Part(f"{parts[0].key.rsplit('/', 1)[0]}/{MANIFEST_NAME}", manifest_bytes(files)))
+        puts += parts
+    # Shuffled within a window, so that a recording's last part comes long after its quiet time has passed.
+    puts = [p for _, p in sorted(((i + bench.random.uniform(0, 40), p.key), p) for i, p in enumerate(puts))]
+    return Did("manifest 70%, shuffled", bench.put(puts))
+
+
+def _take_and_drop(landing: Landing, queue_url: str, nbr: int, visibility_seconds: int | None) -> int:
+    """Receives messages and deletes them (None), or lets them come back. Returns how many there were."""
+    nbr_taken = 0
+    while nbr_taken < nbr:
+        answer: dict[str, Any] = landing.sqs.receive_message(
+            QueueUrl=queue_url, MaxNumberOfMessages=min(10, nbr - nbr_taken), VisibilityTimeout=visibility_seconds or 30
+        )
+        messages = answer.get("Messages", [])
+        if not messages:
+            break
+        nbr_taken += len(messages)
+        for message in messages if visibility_seconds is None else ():
+            landing.sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+    return nbr_taken
+
+
+EVENT_FAULTS: dict[str, Callable[[Bench], Did]] = {
+    "doubled": doubled_and_shuffled,
+    "deleted": deleted_after_put,
+    "versions": new_versions,
+    "redelivered": redelivered,
+    "poisoned": poisoned,
+    "lost": lost,
+    "pieces": in_pieces,
+}
+
+
+def new_bench(stack: FaultedStack, landing: Landing, seed: int, scale: float, say: Callable[[str], None]) -> Bench:
+    return Bench(stack, landing, random.Random(seed), scale, say)

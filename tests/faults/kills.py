@@ -1,0 +1,217 @@
+"""Kill -9 at every failpoint: the process that passes it, or another part of the stack while it waits there."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import psutil
+from tests.faults.events import Bench, Did
+from tests.faults.recordings import Part
+from tests.faults.stack import SCHEDULER, TRIGGERER, find_process, kill_pid
+
+from scenelake.adapters.airflow_api import AirflowApi
+from scenelake.contracts.errors import TransientError
+from scenelake.contracts.manifests import ManifestFile, manifest_bytes
+from scenelake.contracts.paths import MANIFEST_NAME
+from scenelake.stack.supervisor import EVENTS
+
+KILLS_PER_POINT = 5
+WORKER, SPARK, COMMITTER = "worker", "Spark driver", "committer"
+VICTIMS = (SPARK, COMMITTER, WORKER, TRIGGERER, SCHEDULER, EVENTS)
+_COMMITTER_MODULE = "scenelake.serialise.job"
+RECONCILE_DAG = "reconcile_daily"
+_OF_RECONCILER = ("reconcile.", "sweep.", "audit.", "redrive.")
+_FEW_WAITING = 8
+_REST_SECONDS = 8.0
+_POLL_SECONDS = 0.5
+_SAY_EVERY_SECONDS = 20
+
+
+@dataclass
+class Load:
+    """A stream of small batches of every kind, put as fast as they are built."""
+
+    bench: Bench
+    nbr_waves: int = 0
+
+    def feed(self) -> None:
+        if self.bench.landing.nbr_waiting() < _FEW_WAITING:
+            self.wave()
+
+    def wave(self) -> None:
+        """Two drives of two objects; in turn also a bad file, a duplicate, a marker, a recording in a folder."""
+        bench = self.bench
+        parts = bench.new_drive(nbr_parts=2) + bench.new_drive(nbr_parts=2)
+        folder = parts[0].key.rsplit("/", 1)[0]
+        match self.nbr_waves % 4:
+            case 0:
+                parts.append(Part(f"{folder}/not_a_recording.mcap", b"this is not a recording\n" * 9))
+            case 1:
+                parts.append(Part(f"{folder}/copy.mcap", parts[0].body))
+            case 2:
+                parts.append(Part(f"{folder}/folder/", b""))
+            case _:
+                split = bench.new_drive("recording/", nbr_parts=3)
+                files = [ManifestFile(p.key.rsplit("/", 1)[-1], len(p.body)) for p in split]
+                parts += [*split, Part(f"{split[0].key.rsplit('/', 1)[0]}/{MANIFEST_NAME}", manifest_bytes(files))]
+        bench.put(parts)
+        self.nbr_waves += 1
+
+
+@dataclass
+class Killing:
+    """What was killed so far.
+
+    Attributes:
+        points: kills by failpoint.
+        victims: kills by part of the stack; a process that killed itself counts under its own component.
+    """
+
+    bench: Bench
+    points: Counter[str] = field(default_factory=Counter)
+    victims: Counter[str] = field(default_factory=Counter)
+    seen: set[str] = field(default_factory=set)
+
+    def harvest(self) -> None:
+        """Counts what was fired since the last time, and kills another part for every process that waits."""
+        for order, shot in self.bench.stack.wounds.fired().items():
+            if order in self.seen:
+                continue
+            self.seen.add(order)
+            if shot["action"] == "kill":
+                self._count(shot["name"], shot["component"])
+            else:
+                victim = self.kill_another(shot)
+                if victim:
+                    self._count(shot["name"], victim)
+                self.bench.stack.wounds.release(order)
+
+    def _count(self, point: str, victim: str) -> None:
+        self.points[point] += 1
+        self.victims[victim] += 1
+
+    def kill_another(self, shot: dict[str, Any]) -> str | None:
+        """Kills the part that was killed least so far, of those that are there while a process is halted."""
+        finders = self.finders(shot["pid"])
+        for victim in sorted(VICTIMS, key=lambda v: (self.victims[v], VICTIMS.index(v))):
+            pid = finders[victim]()
+            if pid is not None and kill_pid(pid):
+                return victim
+        return None
+
+    def finders(self, halted: int) -> dict[str, Callable[[], int | None]]:
+        """How to find each part; those that hang together with the halted process start from it."""
+        stack = self.bench.stack
+        return {
+            EVENTS: lambda: stack.pid(EVENTS),
+            TRIGGERER: lambda: stack.pid(TRIGGERER),
+            SCHEDULER: lambda: stack.pid(SCHEDULER),
+            WORKER: lambda: _worker_of(halted, stack.pid(SCHEDULER)),
+            SPARK: lambda: _spark_driver(stack.pid(SCHEDULER)),
+            COMMITTER: lambda: _committer(stack.pid(SCHEDULER)),
+        }
+
+
+def kill_everywhere(bench: Bench, killing: Killing, airflow: AirflowApi, *, deadline: float) -> Did:
+    """Keeps one order at every failpoint that was ever passed, under load, until each has seen its kills.
+
+    A failpoint sees its kills first, then one halt during which another part of the stack is killed. Points that
+    only appear now, because only a kill leads to them, are taken up as they come.
+    """
+    wounds, load, orders = bench.stack.wounds, Load(bench), Orders(bench, bench.amount(KILLS_PER_POINT, 1))
+    wounds.record()
+    said_at = 0.0
+    while orders.renew() and time.monotonic() < deadline:
+        killing.harvest()
+        if time.monotonic() - said_at > _SAY_EVERY_SECONDS:
+            left = wounds.armed()
+            bench.say(f"{killing.points.total()} kills, {len(left)} points armed: {', '.join(left[:6])} …")
+            said_at = time.monotonic()
+        load.feed()
+        if any(name.startswith(_OF_RECONCILER) for name in wounds.armed()):
+            reconcile_in_airflow(airflow)
+        time.sleep(_POLL_SECONDS)
+    points = wounds.seen()
+    wounds.heal()
+    killing.harvest()
+    missed = {p: killing.points[p] for p in points if killing.points[p] < orders.nbr_kills}
+    killed = f"killed: {', '.join(f'{n} × {v}' for v, n in killing.victims.most_common())}"
+    return Did(
+        f"≥ {orders.nbr_kills} at each of {len(points)} failpoints", nbr_kills=killing.points.total(),
+        wanted_kills=orders.nbr_kills * len(points), notes=(killed,),
+        broken=tuple(f"{p}: {n} of {orders.nbr_kills} kills came about in time" for p, n in sorted(missed.items())),
+    )  # fmt: skip
+
+
+@dataclass
+class Orders:
+    """Which orders each failpoint still gets, one at a time.
+
+    Attributes:
+        nbr_kills: at each failpoint.
+    """
+
+    bench: Bench
+    nbr_kills: int
+    nbr_armed: Counter[str] = field(default_factory=Counter)
+    fired_at: dict[str, float] = field(default_factory=dict)
+
+    def renew(self) -> bool:
+        """Arms what may be armed; False when nothing is left to be done.
+
+        A point rests for a moment after each order: the pipeline must get past it to reach the others.
+        """
+        wounds, now = self.bench.stack.wounds, time.monotonic()
+        armed = {name.rsplit("@", 1)[0] for name in wounds.armed()}
+        is_busy = bool(armed)
+        for point in wounds.seen():
+            nbr = self.nbr_armed[point]
+            if point in armed or nbr > self.nbr_kills:
+                continue
+            is_busy = True
+            since = self.fired_at.setdefault(point, now)
+            if nbr and now - since < _REST_SECONDS:
+                continue
+            self.nbr_armed[point] += 1
+            del self.fired_at[point]
+            wounds.arm(point, nbr + 1, "kill" if nbr < self.nbr_kills else "halt")
+        return is_busy
+
+
+def reconcile_in_airflow(airflow: AirflowApi) -> None:
+    """Starts the daily reconciler, unless a run of it was started already and has not ended."""
+    try:
+        if not airflow.get(f"/dags/{RECONCILE_DAG}/dagRuns?state=running&state=queued")["total_entries"]:
+            airflow.trigger(RECONCILE_DAG, {"grace_seconds": 0})
+    except (TransientError, OSError):
+        # The API server may be down at this very moment; the next round asks again.
+        return
+
+
+def _command(process: psutil.Process) -> str:
+    return " ".join(process.cmdline())
+
+
+def _worker_of(pid: int, scheduler: int | None) -> int | None:
+    """The worker (the scheduler's own child) in which the halted process's task runs."""
+    try:
+        line = psutil.Process(pid).parents()
+    except psutil.NoSuchProcess:
+        return None
+    for child, parent in pairwise(line):
+        if parent.pid == scheduler:
+            return int(child.pid)
+    return None
+
+
+def _spark_driver(scheduler: int | None) -> int | None:
+    process = find_process(scheduler, lambda p: p.name() == "java")
+    return process.pid if process else None
+
+
+def _committer(scheduler: int | None) -> int | None:
+    process = find_process(scheduler, lambda p: _COMMITTER_MODULE in _command(p))
+    return process.pid if process else None
