@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,8 @@ def main() -> None:
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    # A benchmark that is told to end must still end the stack that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     commit, dirty = code_version()
     machine = {
         "cpus": os.cpu_count(),

@@ -1,6 +1,7 @@
 """One audit from beginning to end."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from scenelake_audit.config import Depth, Lake
 from scenelake_audit.database import Database
 from scenelake_audit.files import FileAudit
 from scenelake_audit.landing import LandingAudit
+from scenelake_audit.ledger import LedgerAudit
+from scenelake_audit.parts import PartsAudit
 from scenelake_audit.releases import Release, ReleaseAudit
 from scenelake_audit.report import Report
 from scenelake_audit.scenes import SceneAudit
@@ -30,15 +33,20 @@ def audit(lake: Lake, depth: Depth | None = None) -> Report:
     with tempfile.TemporaryDirectory(prefix="scenelake-audit-") as folder:
         database = Database(Path(folder))
         try:
+            started_s = time.time()
             landing = LandingAudit(aws, lake, depth, database, report)
             landing.load()
             chain = ReleaseAudit(aws, lake, depth, report)
+            ledger = LedgerAudit(aws, lake, depth, database, report)
             landing.check()
-            landing.check_releases(set(chain.numbers))
+            PartsAudit(aws, lake, database, report).check(started_s - depth.event_grace_seconds)
+            ledger.check()
+            ledger.check_releases(chain.numbers)
             if depth.is_ledger_only:
                 return report
             release = chain.chosen()
             releases = chain.check_chain(database)
+            ledger.check_builders(releases)
             if release is None:
                 report.note("the lake has no release yet: only the ledger and the landing bucket were audited")
             else:

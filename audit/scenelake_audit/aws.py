@@ -104,19 +104,18 @@ class Aws:
             yield from (entry["Prefix"] for entry in page.get("CommonPrefixes", ()))
 
     def exists(self, bucket: str, key: str, version_id: str | None = None) -> bool:
-        extra = {"VersionId": version_id} if version_id and version_id != "null" else {}
         try:
-            self.s3.head_object(Bucket=bucket, Key=key, **extra)
+            self.s3.head_object(Bucket=bucket, Key=key, **_version(version_id))
         except ClientError as error:
             if is_missing(error):
                 return False
             raise
         return True
 
-    def read(self, bucket: str, key: str) -> bytes | None:
+    def read(self, bucket: str, key: str, version_id: str | None = None) -> bytes | None:
         """A small object; None when there is none."""
         try:
-            data: bytes = self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            data: bytes = self.s3.get_object(Bucket=bucket, Key=key, **_version(version_id))["Body"].read()
         except ClientError as error:
             if is_missing(error):
                 return None
@@ -125,9 +124,8 @@ class Aws:
 
     def fetch(self, bucket: str, key: str, path: Path, version_id: str | None = None) -> Fetched | None:
         """Streams an object into a file and hashes it on the way; None when there is none."""
-        extra = {"VersionId": version_id} if version_id and version_id != "null" else {}
         try:
-            body = self.s3.get_object(Bucket=bucket, Key=key, **extra)["Body"]
+            body = self.s3.get_object(Bucket=bucket, Key=key, **_version(version_id))["Body"]
         except ClientError as error:
             if is_missing(error):
                 return None
@@ -186,6 +184,10 @@ def split_uri(uri: str) -> tuple[str, str]:
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
     return (bucket, key) if scheme == "s3" else ("", uri)
+
+
+def _version(version_id: str | None) -> dict[str, str]:
+    return {"VersionId": version_id} if version_id and version_id != "null" else {}
 
 
 def _seconds(at: datetime) -> float:

@@ -1,16 +1,27 @@
 """What was checked, how much of it, and what was found wrong."""
 
+import json
+import re
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 CHECKS: dict[str, str] = {
     "I1.registered": "every object version in landing has a ledger row",
     "I1.identity": "a ledger row's key, size and ETag are those of its object version",
-    "I1.state": "a drop is in exactly one known state, and an end that needs a reason has one",
-    "I1.claim": "a CLAIMED drop is held by the current attempt of an open batch",
+    "I1.item": "every item of the ledger is of a known kind",
+    "I1.event": "an ignored event is named, with the reason why it was ignored",
+    "I1.state": "a drop is in exactly one known state with one holder, and an end that needs a reason has one",
+    "I1.history": "a drop's history is a way through its states: attempts rise, and only a rebuild follows an end",
+    "I1.claim": "a CLAIMED drop is listed by an open batch that holds its drive, at the drop's attempt or a later one",
     "I1.lease": "the lease of an open batch has not lapsed",
-    "I1.batch": "an open batch holds drops, and a drive lock belongs to an open batch",
+    "I1.batch": "an open batch holds drops, and every drop's batch is there",
+    "I1.lock": "a held drive belongs to an open batch that holds a drop of it",
+    "I1.waiting": "no drop is PENDING for long whose drive is free and whose recording is quiet",
+    "I1.parts": "the ledger knows what each recording's newest manifest lists, and every listed part that landed",
+    "I1.incomplete": "a recording that was built without all of its listed parts says so",
     "I1.duplicate": "a DUPLICATE names the surviving drop of the same content",
     "I1.release": "a drop's release exists",
     "I2.account": "every built or duplicate drop has an account, of as many messages as its ledger row says",
@@ -22,6 +33,7 @@ CHECKS: dict[str, str] = {
     "I3.delta": "a release's delta is the difference from its parent",
     "I3.merkle": "a release's Merkle root follows from its scenes",
     "I3.attempt": "a release is made by exactly one attempt of one batch that the ledger knows",
+    "I3.built": "a drop is settled by the attempt that made its batch's release, or by a later one",
     "I3.ancestry": "a release's snapshots exist, descend from its parent's and are reached by the catalog's main",
     "I3.scenes": "rows of the scene table = scenes of the release, one live revision each",
     "I3.release_scene": "rows of release_scene = scenes of the release",
@@ -36,6 +48,7 @@ CHECKS: dict[str, str] = {
     "I4.rows": "a data file and a table hold as many rows as recorded",
     "I4.orphan": "no data file under gold is referred to by nothing for longer than the grace period",
     "I4.tombstone": "what is absent has a tombstone",
+    "I5.root": "both releases have the same Merkle root",
     "I5.payload": "both lakes have the same payload files, byte for byte",
     "I5.rows": "both lakes have the same rows",
 }
@@ -95,6 +108,9 @@ class Report:
             "notes": self.notes,
         }
 
+    def to_json_text(self) -> str:
+        return json.dumps(self.to_json(), indent=1) + "\n"
+
     def to_text(self) -> str:
         """A table of checks, then each violation with its evidence, then notes."""
         width = max(len(c) for c in CHECKS)
@@ -103,15 +119,46 @@ class Report:
         for check in self._shown():
             for v in self.kept.get(check, ()):
                 lines.append(f"\n{v.check}  {v.subject}\n    expected: {v.expected}\n    found:    {v.found}")
-            if hidden := self.counts[check] - len(self.kept.get(check, ())):
+            if hidden := self._hidden(check):
                 lines.append(f"\n{check}  and {hidden:,} more")
         lines += [f"\nnote: {note}" for note in self.notes]
-        total = self.counts.total()
-        lines.append(f"\n{'clean' if self.is_clean else f'{total:,} violation(s)'}")
+        lines.append(f"\n{self.verdict}")
         return "\n".join(lines) + "\n"
+
+    def to_markdown(self) -> str:
+        """The same for a page."""
+        lines = [f"# Audit: {self.verdict}", "", "| check | examined | violations | what must hold |"]
+        lines.append("|---|---:|---:|---|")
+        lines += [f"| {c} | {self.examined[c]:,} | {self.counts[c]:,} | {CHECKS[c]} |" for c in self._shown()]
+        for check in (c for c in self._shown() if self.counts[c]):
+            lines += ["", f"## {check}: {CHECKS[check]}", "", "| subject | expected | found |", "|---|---|---|"]
+            kept = self.kept.get(check, ())
+            lines += [f"| {_cell(v.subject)} | {_cell(v.expected)} | {_cell(v.found)} |" for v in kept]
+            if hidden := self._hidden(check):
+                lines += ["", f"and {hidden:,} more"]
+        if self.notes:
+            lines += ["", "## Notes", "", *(f"- {_cell(note)}" for note in self.notes)]
+        return "\n".join(lines) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Writes the report to a file: JSON for ``.json``, Markdown for ``.md``, else plain text."""
+        forms: dict[str, Callable[[], str]] = {".json": self.to_json_text, ".md": self.to_markdown}
+        path.write_text(forms.get(path.suffix, self.to_text)())
+
+    @property
+    def verdict(self) -> str:
+        return "clean" if self.is_clean else f"{self.counts.total():,} violation(s)"
+
+    def _hidden(self, check: str) -> int:
+        return self.counts[check] - len(self.kept.get(check, ()))
 
     def _shown(self) -> list[str]:
         return [c for c in CHECKS if c in self.examined or c in self.counts]
+
+
+def _cell(text: str) -> str:
+    """Text in a cell of a Markdown table."""
+    return re.sub(r"([\\\\`*_|<>\[\]])", r"\\\1", text).replace("\n", " ")
 
 
 def _known(check: str) -> str:

@@ -178,7 +178,7 @@ def test_rings_that_follow_gather_for_one_event(queue: Queue) -> None:
 def test_a_burst_becomes_a_few_bounded_events_and_is_deleted_once_they_are_stored(queue: Queue) -> None:
     async def scenario() -> None:
         queue.ring_many(110)
-        timing = DoorbellTiming(long_poll_seconds=1, batch_window_seconds=0.05, max_rings=40, max_calls=2)
+        timing = DoorbellTiming(long_poll_seconds=1, batch_window_seconds=2, max_rings=40, max_calls=2)
         async with producer_of(timing) as (producer, stream):
             sizes, items = [], []
             while sum(sizes) < 110:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.faults.aws import aws_faults, clock_jumps, commit_conflicts, full_disk
 from tests.faults.by_hand import HarnessError, Jobs, LakeByHand, job_environment, register_all
 from tests.faults.events import EVENT_FAULTS, Bench, Did, new_bench
-from tests.faults.kills import Killing, Load, kill_everywhere
+from tests.faults.kills import KILLS_PER_POINT, Killing, Load, Orders, kill_at_first_commit, kill_everywhere
 from tests.faults.landing import Journal, Landing
 from tests.faults.stack import PATIENCE_SECONDS, FaultedStack
 from tests.faults.verdict import Outcome, Run, audit, compare, with_differences
@@ -19,9 +19,9 @@ from scenelake.adapters.airflow_api import AirflowApi
 from scenelake.runtime.settings import Settings
 from scenelake.stack.up import status
 
-NO_FAULT, KILLS, CONFLICTS = "none", "kill -9", "commit conflicts"
+NO_FAULT, FIRST_COMMIT, KILLS, CONFLICTS = "none", "kill -9 at the first commit", "kill -9", "commit conflicts"
 SHARES = (0.05, 0.20)
-_KILL_SECONDS = 1500
+_KILL_SECONDS, _FIRST_SECONDS = 1500, 240
 _SETTLE_SECONDS, _SETTLE_SECONDS_PER_DROP = 240, 0.4
 _SAY_EVERY_SECONDS = 15
 _WARM_WAVES = 4
@@ -59,6 +59,8 @@ class Battery:
         """
         started_at = time.monotonic()
         with self.running() as bench:
+            if not only or KILLS in only:
+                self.try_fault(bench, FIRST_COMMIT, self._kill_first)
             self.try_fault(bench, NO_FAULT, self._record)
             for name, fault in self._faults().items():
                 if not only or name in only:
@@ -81,6 +83,7 @@ class Battery:
             self.say(f"the stack runs: {settings.airflow_url}")
             bench = new_bench(self.stack, Landing(settings, self.journal), self.seed, self.scale, self.say)
             self.killing = Killing(bench)
+            self.orders = Orders(bench, bench.amount(KILLS_PER_POINT))
             yield bench
         finally:
             self.stack.stop()
@@ -110,13 +113,16 @@ class Battery:
         reconcile(self.stack, bench.landing.settings, bench.fault)
         return Did("failpoints recorded", notes=(f"{len(self.stack.wounds.seen())} failpoints",))
 
+    def _kill_first(self, bench: Bench) -> Did:
+        return kill_at_first_commit(bench, self.killing, self.orders, deadline=time.monotonic() + _FIRST_SECONDS)
+
     def _kill(self, bench: Bench) -> Did:
         deadline = time.monotonic() + max(120.0, self.kill_seconds * bench.scale)
         info = status(self.stack.home)
         if info is None:
             raise HarnessError(f"no stack runs under {self.stack.home}")
         airflow = AirflowApi(info.airflow_url, info.airflow_user, info.airflow_password)
-        return kill_everywhere(bench, self.killing, airflow, deadline=deadline)
+        return kill_everywhere(bench, self.killing, self.orders, airflow, deadline=deadline)
 
     def _conflicts(self, bench: Bench) -> Did:
         settings = bench.landing.settings

@@ -23,9 +23,9 @@ from scenelake.stack.supervisor import AWS, EVENTS
 
 PATIENCE_SECONDS = 5
 QUIET_SECONDS = 2
-CLAIM_MAX_DROPS = 64
+CLAIM_MAX_DROPS = 128
 SCHEDULER, TRIGGERER = "scheduler", "triggerer"
-_HANDLED = re.compile(r'"drop (registered|known already)"')
+_HANDLED = re.compile(r'"(drop registered|drop known already|event ignored)"')
 
 _POLICY = '''"""Written by the fault battery: retries come at once, and more builds run at a time than on a laptop."""
 
@@ -36,6 +36,13 @@ def task_policy(task):
     if type(task).__name__ != "MappedOperator":
         task.retry_delay = timedelta(seconds=1)
         task.retry_exponential_backoff = False
+    if task.task_id == "claim_batches":
+        task.max_places = 5
+
+
+def dag_policy(dag):
+    if dag.dag_id == "build_scenes":
+        dag.max_active_runs = 4
 '''
 
 
@@ -132,6 +139,7 @@ class FaultedStack:
             "SCENELAKE_AIRFLOW_PORT": str(free_port()),
             "SCENELAKE_AWS_PORT": str(free_port()),
             "SCENELAKE_PATIENCE_SECONDS": str(self.patience_seconds),
+            "SCENELAKE_PARALLELISM": "8",
             "SCENELAKE_QUIET_SECONDS": str(QUIET_SECONDS),
             "SCENELAKE_MAX_ATTEMPTS": "1000",
             "SCENELAKE_CLAIM_MAX_DROPS": str(self.claim_max_drops),
@@ -205,7 +213,7 @@ class FaultedStack:
                 os.kill(pid, signal.SIGCONT)
 
     def nbr_handled(self) -> int:
-        """Announcements that the registering function has worked on so far, duplicates included."""
+        """Announcements that the registering function has worked on so far, duplicates and ignored ones included."""
         log = self.home / "logs" / f"{EVENTS}.log"
         return sum(1 for line in log.open(errors="replace") if _HANDLED.search(line)) if log.is_file() else 0
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from scenelake.adapters.objects import LocalObjects, ObjectInfo
+from scenelake.adapters.objects import LocalObjects
 from scenelake.adapters.recording_writer import RecordingWriter
 from scenelake.adapters.spark import effective_conf, spark_conf, spark_session
 from scenelake.contracts import ids
@@ -16,7 +16,14 @@ from scenelake.contracts.drops import Drop
 from scenelake.contracts.errors import ConfigurationError, TransientError
 from scenelake.contracts.paths import LakePaths
 from scenelake.decode.config import DecodeConfig
-from scenelake.decode.job import decode_drops, decode_params
+from scenelake.decode.job import (
+    DROP_OVERHEAD_BYTES,
+    PACK_BYTES,
+    PACKS_PER_CORE,
+    decode_drops,
+    decode_params,
+    pack_drops,
+)
 from scenelake.decode.task import DecodeTask
 from scenelake.runtime.settings import Settings
 
@@ -97,10 +104,12 @@ def test_a_failure_that_is_not_the_datas_is_retried(session: SparkSession, tmp_p
 
 
 class OutOfReach(LocalObjects):
-    """Storage that a worker cannot reach."""
+    """Storage from which a worker cannot read a drop."""
 
-    def head(self, uri: str, *, version_id: str | None = None) -> ObjectInfo:
-        raise self.error(f"{uri}: out of reach")
+    def read(self, uri: str, *, version_id: str | None = None) -> bytes:
+        if uri.endswith(".mcap"):
+            raise self.error(f"{uri}: out of reach")
+        return super().read(uri, version_id=version_id)
 
     error: type[Exception] = TransientError
 
@@ -120,6 +129,64 @@ def test_an_outage_stays_one_on_its_way_through_spark(
     with pytest.raises(expected, match=r"good\.mcap: out of reach") as caught:
         decode_drops(session, [drop], task)
     assert isinstance(caught.value, TransientError) == (expected is TransientError)
+
+
+class BrokenFor(LocalObjects):
+    """Storage with which one object makes the code fail."""
+
+    def read(self, uri: str, *, version_id: str | None = None) -> bytes:
+        if uri.endswith("/cursed.mcap"):
+            raise RuntimeError(f"{uri}: a bug")
+        return super().read(uri, version_id=version_id)
+
+
+@pytest.mark.spark
+def test_a_drop_that_breaks_the_code_keeps_none_of_its_pack_from_its_outcome(
+    session: SparkSession, tmp_path: Path
+) -> None:
+    root = tmp_path / "objects"
+    objects = LocalObjects(root)
+    recording = _recording(tmp_path / "good.mcap")
+    drops = [_drop(objects, f"{i:02d}.mcap", recording) for i in range(20)]
+    drops.insert(7, _drop(objects, "cursed.mcap", recording))
+    drops.insert(3, _drop(objects, "bad.mcap", b"this is not a recording"))
+    (pack,) = [pack for pack in pack_drops(drops, 2) if any("cursed" in drop.key for drop in pack)]
+    task = DecodeTask(partial(BrokenFor, root), LakePaths("s3://lake"), DecodeConfig(), "recipe")
+    with pytest.raises(Exception, match=r"cursed\.mcap: a bug"):
+        decode_drops(session, drops, task)
+    done = {info.uri.split("/")[-2] for info in objects.list("s3://lake/") if info.uri.endswith("/outcome.json")}
+    neighbours = {drop.drop_id for drop in pack if "cursed" not in drop.key}
+    assert neighbours and neighbours <= done
+    healthy = DecodeTask(partial(LocalObjects, root), LakePaths("s3://lake"), DecodeConfig(), "recipe")
+    outcomes = decode_drops(session, drops, healthy)
+    assert [o.drop_id for o in outcomes] == [d.drop_id for d in drops]
+    assert [o.reason for o in outcomes if o.verdict == "rejected"] == ["not_mcap"]
+
+
+def _sized(number: int, size_bytes: int) -> Drop:
+    return Drop(f"{number:03d}", "landing", f"k{number}", "null", size_bytes, "e", 0, "f", "v", "d", "drive")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected_packs"),
+    [
+        ([10_000] * 600, -(-600 * (DROP_OVERHEAD_BYTES + 10_000) // PACK_BYTES)),
+        ([10_000] * 5, 5),
+        ([10_000] * 40, 2 * PACKS_PER_CORE),
+        ([PACK_BYTES * 8] * 4 + [10_000] * 100, None),
+        ([1], 1),
+    ],
+)
+def test_small_drops_share_tasks_and_large_ones_do_not(sizes: list[int], expected_packs: int | None) -> None:
+    drops = [_sized(i, size) for i, size in enumerate(sizes)]
+    packs = pack_drops(drops, 2)
+    assert sorted(d.drop_id for pack in packs for d in pack) == [d.drop_id for d in drops]
+    assert packs == pack_drops(list(reversed(drops)), 2)
+    assert expected_packs in (None, len(packs))
+    for pack in packs:
+        large = [d for d in pack if d.size_bytes >= PACK_BYTES]
+        assert not large or len(pack) == 1
+        assert large or sum(d.size_bytes for d in pack) <= 2 * PACK_BYTES
 
 
 @pytest.mark.spark

@@ -1,18 +1,39 @@
-"""The newest release, for jobs that compare with gold and are no stage of a batch."""
+"""Which drops gold holds, for jobs that compare with it and are no stage of a batch."""
 
-import duckdb
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from scenelake.adapters.duckdb_reader import attach_release
+from scenelake.adapters.duckdb_reader import attach_release, connect
 from scenelake.adapters.objects import s3_objects
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.releases import Release
 from scenelake.runtime.settings import Settings
 from scenelake.serialise.releases import latest_release
 
+_ROWS_AT_ONCE = 20_000
 
-def attach_newest_release(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Release | None:
-    """Makes the newest release's tables views of the connection; None, and no view, when there is no release."""
-    release = latest_release(s3_objects(settings), LakePaths(settings.lake_uri))
-    if release is not None:
-        attach_release(connection, release)
-    return release
+
+@dataclass(frozen=True, slots=True)
+class NewestRelease:
+    """The newest release of a lake, as it was when this was made; None when there was none."""
+
+    settings: Settings
+    release: Release | None
+
+    @classmethod
+    def open(cls, settings: Settings) -> "NewestRelease":
+        return cls(settings, latest_release(s3_objects(settings), LakePaths(settings.lake_uri)))
+
+    @property
+    def release_id(self) -> str | None:
+        return self.release.release_id if self.release else None
+
+    def drop_ids(self) -> Iterator[str]:
+        """Drops that the release has an account of: every one that gave it messages."""
+        if self.release is None:
+            return
+        with connect(self.settings) as connection:
+            attach_release(connection, self.release)
+            connection.execute("SELECT DISTINCT drop_id FROM message_account")
+            while rows := connection.fetchmany(_ROWS_AT_ONCE):
+                yield from (drop_id for (drop_id,) in rows)

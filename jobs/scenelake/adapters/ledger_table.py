@@ -27,11 +27,17 @@ _LOST = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
 
 
 class ConditionFailedError(Exception):
-    """A conditional write lost its race; ``lost`` holds the positions of the writes that did."""
+    """A conditional write lost its race.
 
-    def __init__(self, lost: Sequence[int]) -> None:
+    Attributes:
+        lost: positions of the writes that did.
+        found: the item that was in the way, as DynamoDB holds it, where that was asked for.
+    """
+
+    def __init__(self, lost: Sequence[int], found: Item | None = None) -> None:
         super().__init__(f"write(s) {list(lost)} lost their condition")
         self.lost = tuple(lost)
+        self.found = found
 
 
 class LedgerTable:
@@ -109,9 +115,15 @@ class LedgerTable:
         Raises:
             ConditionFailedError: when its condition does not hold.
         """
-        with durable_write(_failpoint("update")):
-            answer = self._call("update_item", ReturnValues="ALL_NEW", **update["Update"])
-        return decode(answer["Attributes"])
+        asked = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD", **update["Update"]}
+        try:
+            with durable_write(_failpoint("update")):
+                return decode(self._call("update_item", **asked)["Attributes"])
+        except ConditionFailedError as failed:
+            # botocore repeats a request whose answer was lost, and then our own write is in the way.
+            if failed.found is None or not _is_done(update["Update"], failed.found):
+                raise
+            return decode(failed.found)
 
     def transact(self, writes: Sequence[Item]) -> None:
         """All of the writes or none.
@@ -210,10 +222,17 @@ def _equalities(where: Item) -> tuple[list[str], dict[str, str], Item]:
     return expected, names, values
 
 
+def _is_done(update: Item, found: Item) -> bool:
+    """Whether an item is as an ``updating(…)`` leaves it, what the update did not change included."""
+    names, values = update["ExpressionAttributeNames"], update["ExpressionAttributeValues"]
+    left = {name: values.get(f":{place[1:]}") for place, name in sorted(names.items(), reverse=True)}
+    return all(found.get(name) == value for name, value in left.items())
+
+
 def _translated(error: ClientError, operation: str, table: str) -> Exception:
     code = error.response["Error"]["Code"]
     if code == "ConditionalCheckFailedException":
-        return ConditionFailedError([0])
+        return ConditionFailedError([0], error.response.get("Item"))
     if code in ("TransactionCanceledException", "TransactionConflictException"):
         reasons = [r.get("Code", "None") for r in error.response.get("CancellationReasons", [{"Code": "None"}])]
         if any(reason in _BUSY for reason in reasons):

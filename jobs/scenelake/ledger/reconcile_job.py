@@ -16,13 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from scenelake.adapters.aws import aws_client
-from scenelake.adapters.duckdb_reader import connect
 from scenelake.adapters.dynamo_ledger import DynamoLedger
-from scenelake.adapters.gold_reader import attach_newest_release
+from scenelake.adapters.gold_reader import NewestRelease
 from scenelake.adapters.landing import versions
 from scenelake.adapters.objects import S3Objects, s3_objects, write_json
 from scenelake.adapters.queues import dead_letter_queues
@@ -53,6 +51,7 @@ _LEDGER = {
     "drop_id": pa.string(), "key": pa.string(), "version_id": pa.string(), "state": pa.string(),
     "reason": pa.string(), "release_id": pa.string(), "messages": pa.int64(),
 }  # fmt: skip
+_GOLD = {"drop_id": pa.string()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,9 +85,9 @@ def reconcile(arguments: argparse.Namespace, settings: Settings) -> dict[str, An
     objects = s3_objects(settings)
     with tempfile.TemporaryDirectory(prefix="scenelake-reconcile-") as folder:
         lines = Path(folder) / "differences.jsonl"
-        with connect(settings) as connection, lines.open("w") as file:
+        with ScratchDatabase(Path(folder)) as scratch, lines.open("w") as file:
             findings = Findings(file)
-            comparison = Comparison(arguments, settings, connection, Path(folder), findings, started_at_ns)
+            comparison = Comparison(arguments, settings, scratch, findings, started_at_ns)
             counts, states = comparison.run()
         objects.write_file(f"{folder_uri}/differences.jsonl", lines)
     dead_letters = look(dead_letter_queues(settings))
@@ -121,12 +120,11 @@ class Comparison:
         self,
         arguments: argparse.Namespace,
         settings: Settings,
-        connection: duckdb.DuckDBPyConnection,
-        folder: Path,
+        scratch: ScratchDatabase,
         findings: Findings,
         at_ns: int,
     ) -> None:
-        self._arguments, self._settings, self._connection, self._findings = arguments, settings, connection, findings
+        self._arguments, self._settings, self._scratch, self._findings = arguments, settings, scratch, findings
         self._at_ns = at_ns
         self._grace_ns = arguments.grace_seconds * _SECOND_NS
         self._since_ns = (
@@ -135,7 +133,6 @@ class Comparison:
         self._bucket: str = arguments.bucket or settings.landing_bucket
         self._ledger = DynamoLedger.from_settings(settings)
         self._objects: S3Objects = s3_objects(settings)
-        self._scratch = ScratchDatabase(connection, folder)
         self._drops_of = lru_cache(maxsize=64)(lambda drive_id: tuple(self._ledger.drops(drive_id=drive_id)))
 
     @property
@@ -173,9 +170,7 @@ class Comparison:
         if self._since_ns is None:
             drops = self._ledger.drops()
         else:
-            drops = (
-                d for (i,) in self._scratch.rows("SELECT drop_id FROM scratch.landing") if (d := self._ledger.get(i))
-            )
+            drops = (d for (i,) in self._scratch.rows("SELECT drop_id FROM landing") if (d := self._ledger.get(i)))
         for drop in drops:
             if drop.bucket == self._bucket and drop.key.startswith(self._arguments.prefix):
                 release_id, messages = drop.outcome.get("release_id"), drop.outcome.get("messages")
@@ -187,12 +182,12 @@ class Comparison:
     def _states(self) -> dict[str, int]:
         if self._since_ns is not None:
             return {}
-        return dict(self._scratch.rows("SELECT state, count(*) FROM scratch.ledger GROUP BY 1"))
+        return dict(self._scratch.rows("SELECT state, count(*) FROM ledger GROUP BY 1"))
 
     def _register(self) -> int:
         """Announces what the ledger lacks; returns how many drops were new."""
         sql = f"""
-            SELECT * FROM scratch.landing ANTI JOIN scratch.ledger USING (drop_id)
+            SELECT * FROM landing ANTI JOIN ledger USING (drop_id)
             WHERE modified_at_ns <= {self._at_ns - self._grace_ns} ORDER BY key, modified_at_ns
         """
         nbr_registered = 0
@@ -227,14 +222,12 @@ class Comparison:
         return int(answer["registered"])
 
     def _find_not_in_gold(self) -> None:
-        newest = attach_newest_release(self._connection, self._settings)
-        is_missing = "true"
-        if newest is not None:
-            held = "SELECT 1 FROM message_account a WHERE a.drop_id = l.drop_id"
-            is_missing = f"release_id > '{newest.release_id}' OR NOT EXISTS ({held})"
+        newest = NewestRelease.open(self._settings)
+        self._scratch.create("gold", _GOLD)
+        self._scratch.insert("gold", _GOLD, ((drop_id,) for drop_id in newest.drop_ids()))
         sql = f"""
-            SELECT drop_id, key, release_id, messages FROM scratch.ledger l
-            WHERE state = '{DropState.BUILT}' AND messages > 0 AND ({is_missing})
+            SELECT drop_id, key, release_id, messages FROM ledger WHERE state = '{DropState.BUILT}' AND messages > 0
+            AND (release_id > '{newest.release_id or ""}' OR drop_id NOT IN (SELECT drop_id FROM gold))
         """
         for drop_id, key, release_id, messages in self._scratch.rows(sql):
             if self._is_still(drop_id, DropState.BUILT):
@@ -244,12 +237,12 @@ class Comparison:
                     key=key,
                     built_in=release_id,
                     messages=messages,
-                    newest_release=newest.release_id if newest else "none",
+                    newest_release=newest.release_id or "none",
                 )
 
     def _find_gone(self) -> None:
         sql = f"""
-            SELECT drop_id, key, version_id, state FROM scratch.ledger ANTI JOIN scratch.landing USING (drop_id)
+            SELECT drop_id, key, version_id, state FROM ledger ANTI JOIN landing USING (drop_id)
             WHERE state <> '{DropState.FORGOTTEN}' AND NOT starts_with(coalesce(reason, ''), 'object_missing')
         """
         for drop_id, key, version_id, state in self._scratch.rows(sql):

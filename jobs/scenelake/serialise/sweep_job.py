@@ -16,7 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from scenelake.adapters.aws import aws_client
@@ -64,8 +63,7 @@ def _sweep(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     run = arguments.dag_run_id or datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
     folder_uri = LakePaths(settings.lake_uri).reconciliation(run)
     objects = s3_objects(settings)
-    with tempfile.TemporaryDirectory(prefix="scenelake-sweep-") as folder, duckdb.connect() as connection:
-        scratch = ScratchDatabase(connection, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="scenelake-sweep-") as folder, ScratchDatabase(Path(folder)) as scratch:
         sweep = Sweep(settings, objects, scratch, at_ns - int(arguments.grace_days * _DAY_NS))
         reaches = sweep.find()
         lines = Path(folder) / "sweep.jsonl"
@@ -153,7 +151,7 @@ class Sweep:
             return
         rows = ((d.drop_id, _object_id(d)) for d in all_drops() if needs_its_payload(d))
         self.scratch.insert("drops", _DROPS, rows)
-        asked = f"SELECT drop_id FROM scratch.drops WHERE object_id IS NULL OR object_id IN ({in_question})"
+        asked = f"SELECT drop_id FROM drops WHERE object_id IS NULL OR object_id IN ({in_question})"
         recipes = list(self._recipes())
         named = (uri for (drop_id,) in self.scratch.rows(asked) for uri in self._payload_of(drop_id, recipes))
         self.scratch.insert("referenced", _REFERENCED, ((uri,) for uri in named))
@@ -174,7 +172,7 @@ class Sweep:
             yield from (file["uri"] for file in outcome["payload_files"])
 
 
-WASTE = "SELECT * FROM scratch.old ANTI JOIN scratch.referenced USING (uri)"
+WASTE = "SELECT * FROM old ANTI JOIN referenced USING (uri)"
 
 
 def pins_of_releases(objects: Objects, paths: LakePaths) -> dict[str, dict[int, TablePin]]:

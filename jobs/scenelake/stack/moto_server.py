@@ -29,6 +29,7 @@ from scenelake.runtime.settings import Settings, load_settings
 from scenelake.stack.aws_faults import AwsFaults, EventCopies, FaultyAws
 from scenelake.stack.moto_dynamodb import read_indexes_by_key, undo_transactions_by_item
 from scenelake.stack.moto_notifications import announce_delete_markers, name_versions_in_events
+from scenelake.stack.moto_sqs import serve_long_queues
 
 HOST = "127.0.0.1"
 _REMEMBERED_TOKENS = 10_000
@@ -187,6 +188,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     read_indexes_by_key()
     undo_transactions_by_item()
     delete_messages_under_lock()
+    serve_long_queues()
     list_services_once()
     name_versions_in_events()
     announce_delete_markers()

@@ -26,8 +26,8 @@ class DoorbellTiming:
 
     Attributes:
         long_poll_seconds: how long an empty receive waits; a ring ends it at once.
-        batch_window_seconds: after an event, how long rings are left to gather for the next one. The triggerer
-            hands on events once a second, so this delays nothing.
+        batch_window_seconds: after an event, how long rings are left to gather for the next one, and how long
+            they are collected at most. The triggerer hands on events once a second, so this delays nothing.
         max_rings: rings that one asset event may stand for; their receipt handles (up to 1 KB each) are kept in
             memory until it is stored.
         max_calls: calls to SQS at once while many rings wait.
@@ -154,10 +154,12 @@ class DoorbellProducer(SharedStreamProducer):
         log.info("listening to doorbell %s", self._queue_url)
 
     async def _receive_many(self) -> list[str]:
-        """What waits in the queue, up to ``max_rings``; more calls at once as long as all come back full."""
+        """What waits in the queue, for one window at most; more calls at once as long as all come back full."""
         handles: list[str] = []
         nbr_calls = 1
-        while len(handles) < self._timing.max_rings:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._timing.batch_window_seconds
+        while not handles or (len(handles) < self._timing.max_rings and clock() < deadline):
             answers = await asyncio.gather(*(self._receive(0) for _ in range(nbr_calls)), return_exceptions=True)
             received = [handle for answer in answers if isinstance(answer, list) for handle in answer]
             handles += received

@@ -1,32 +1,73 @@
-"""Where files land, and what is said of paths that hold none."""
+"""Where files and folders land, in which order, and what is said of paths that hold none."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from scenelake.cli.upload import Target, find_recordings
+from scenelake.cli.upload import Put, Target, manifest_of, object_sha256, plan_puts
 from scenelake.contracts.errors import BadInputError
+from scenelake.contracts.ids import MERKLE_BLOCK_BYTES
+from scenelake.contracts.manifests import ManifestFile, read_manifest
+
+TARGET = Target("fleet", "car", "monday")
 
 
-def test_a_folder_gives_its_recordings_in_order_and_a_file_itself(tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A recording of two parts, and a file that is none."""
+    folder = tmp_path / "rec"
     for name in ("b/2.mcap", "a/1.mcap", "a/readme.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_a_folder_is_one_recording_whose_manifest_comes_last(folder: Path, tmp_path: Path) -> None:
     odd = tmp_path / "odd.bin"
     odd.touch()
-    assert find_recordings([tmp_path, odd]) == [tmp_path / "a/1.mcap", tmp_path / "b/2.mcap", odd]
+    puts = plan_puts([folder, odd], TARGET)
+    assert puts == [
+        Put("fleet/car/monday/rec/a/1.mcap", folder / "a/1.mcap"),
+        Put("fleet/car/monday/rec/b/2.mcap", folder / "b/2.mcap"),
+        Put("fleet/car/monday/rec/_MANIFEST.json", None),
+        Put("fleet/car/monday/odd.bin", odd),
+    ]
+    assert read_manifest(manifest_of(puts[2], puts), "m") == tuple(
+        ManifestFile(name, len(name), hashlib.sha256(name.encode()).hexdigest()) for name in ("a/1.mcap", "b/2.mcap")
+    )
+
+
+def test_without_a_drive_a_folder_names_its_own_and_a_manifest_can_be_left_out(folder: Path) -> None:
+    puts = plan_puts([folder], Target("fleet", "car"), with_manifest=False)
+    assert [p.key for p in puts] == ["fleet/car/rec/rec/a/1.mcap", "fleet/car/rec/rec/b/2.mcap"]
+
+
+def test_a_folder_that_has_a_manifest_keeps_it(folder: Path) -> None:
+    own = folder / "_MANIFEST.json"
+    own.write_text("{}")
+    assert plan_puts([folder], TARGET)[-1] == Put("fleet/car/monday/rec/_MANIFEST.json", own)
+
+
+def test_checksums_are_those_of_decode(tmp_path: Path) -> None:
+    path, told = tmp_path / "large", []
+    blocks = [b"x" * MERKLE_BLOCK_BYTES, b"y"]
+    path.write_bytes(b"".join(blocks))
+    digests = [hashlib.sha256(block).digest() for block in blocks]
+    assert object_sha256(path, progress=told.append) == hashlib.sha256(b"".join(digests)).hexdigest()
+    assert told == [MERKLE_BLOCK_BYTES, 1]
 
 
 def test_missing_and_empty_paths_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="nowhere"):
-        find_recordings([tmp_path / "nowhere"])
+        plan_puts([tmp_path / "nowhere"], TARGET)
     with pytest.raises(BadInputError, match=r"no \.mcap file"):
-        find_recordings([tmp_path])
+        plan_puts([tmp_path], TARGET)
 
 
 def test_each_file_is_its_own_drive_unless_one_is_named() -> None:
     path = Path("x/run-7.mcap")
     assert Target("fleet", "car").key(path) == "fleet/car/run-7/run-7.mcap"
-    assert Target("fleet", "car", "monday").key(path) == "fleet/car/monday/run-7.mcap"
+    assert TARGET.key(path) == "fleet/car/monday/run-7.mcap"
     with pytest.raises(BadInputError, match="drive"):
         Target("fleet", "car", "a b").key(path)

@@ -46,12 +46,18 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def register(zone: Zone, key: str, body: bytes = b"data") -> Drop:
     """An object whose event came."""
     version_id = zone.put(key, body)
-    Reconciled = reconcile_job.announcement  # the event as S3 sends it
     found = reconcile_job.ObjectVersion("scenelake-landing", key, version_id, len(body), "e")
-    reconcile_job.handler(Reconciled(found), None)
+    reconcile_job.handler(reconcile_job.announcement(found), None)
     drop = zone.ledger.get(ids.drop_id("scenelake-landing", key, version_id))
     assert drop is not None
     return drop
+
+
+def drain(zone: Zone) -> None:
+    """Hears every ring so far, of which there must be one."""
+    assert zone.rings()
+    while zone.rings():
+        pass
 
 
 def differences(answer: dict[str, Any]) -> dict[str, int]:
@@ -61,7 +67,7 @@ def differences(answer: dict[str, Any]) -> dict[str, int]:
 def test_what_no_event_announced_is_registered_once_and_the_bell_rings(zone: Zone, reconcile: Reconcile) -> None:
     versions = [zone.put("f/v/d/a.mcap"), zone.put("f/v/d/a.mcap", b"newer"), zone.put("outside.mcap")]
     known = register(zone, "f/v/d/known.mcap")
-    zone.rings()
+    drain(zone)
     answer = reconcile("--grace-seconds=0")
     assert differences(answer) == {"unregistered": 3}
     assert answer["counts"] == {"object versions": 4, "drops compared": 1, "registered": 3}
@@ -71,7 +77,7 @@ def test_what_no_event_announced_is_registered_once_and_the_bell_rings(zone: Zon
     assert len(states) == 4
     assert states[known.drop_id] is DropState.PENDING
     assert sorted(states.values()) == ["PENDING", "PENDING", "PENDING", "REJECTED"]
-    assert zone.rings()
+    drain(zone)
     assert differences(reconcile("--grace-seconds=0")) == {}
     assert not zone.rings()
 
@@ -88,7 +94,7 @@ def test_the_hourly_run_looks_at_what_landed_lately(zone: Zone, reconcile: Recon
     answer = reconcile("--since-hours=3")
     assert answer["counts"]["object versions"] == 0
     assert differences(answer) == {}
-    assert differences(reconcile("--since-hours=6")) == {"unregistered": 1}
+    assert reconcile("--since-hours=6")["differences"]["unregistered"] == 1
 
 
 def test_a_prefix_narrows_both_sides(zone: Zone, reconcile: Reconcile) -> None:
@@ -127,7 +133,7 @@ def test_a_lapsed_batch_is_rung_for_and_the_next_claim_takes_it_over(
     register(zone, "f/v/d/a.mcap")
     batch = zone.ledger.claim(LIMITS, reconcile_job.now_ns())
     assert batch is not None
-    zone.rings()
+    drain(zone)
     assert differences(reconcile()) == {}
     assert not zone.rings()
     later(0.5)

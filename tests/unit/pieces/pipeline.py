@@ -9,7 +9,6 @@ from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from scenelake_audit.compare import IGNORED_TABLES, comparable
 
 from scenelake.adapters.memory_ledger import MemoryLedger
 from scenelake.adapters.objects import LocalObjects, write_json
@@ -32,6 +31,7 @@ from scenelake.serialise import job as serialise_job
 from scenelake.serialise.canonical import digest
 from scenelake.serialise.releases import latest_release
 from scenelake.synchronise.job import synchronise
+from scenelake_audit.compare import IGNORED_TABLES, comparable
 
 SECOND_NS = 1_000_000_000
 QUIET_NS = 60 * SECOND_NS
