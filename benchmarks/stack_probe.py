@@ -128,9 +128,10 @@ def _tree_seconds(process: psutil.Process) -> float:
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
     with _gone_is_nothing():
-        return process.children(recursive=True)
-    return []
+        found = process.children(recursive=True)
+    return found
 
 
 @contextmanager

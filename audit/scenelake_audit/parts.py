@@ -47,7 +47,7 @@ class PartsAudit:
     def _check_manifests(self, settled_before_s: float) -> None:
         """The newest manifest of each recording, if it is one, is what the ledger kept, word for word."""
         sql = """
-            SELECT d.drop_id, d.key, d.version_id, d.size_bytes, p.drop_id, p.sizes FROM drops d
+            SELECT d.drop_id, d.key, d.version_id, d.size_bytes, d.state, p.drop_id, p.sizes FROM drops d
             LEFT JOIN (
                 SELECT drive_id, recording, drop_id, list((key, size_bytes) ORDER BY key) AS sizes
                 FROM parts GROUP BY ALL
@@ -59,8 +59,8 @@ class PartsAudit:
         """
         values = {"bucket": self._lake.landing, "name": MANIFEST_NAME, "before_ns": int(settled_before_s * 1e9)}
         for row, listed in ahead(self._db.rows(sql, values), self._read):
-            drop_id, key, _, _, kept_by, kept = row
-            if listed is None:
+            drop_id, key, _, _, state, kept_by, kept = row
+            if listed is None or (state == "REJECTED" and kept_by != drop_id):
                 continue
             self._report.examine("I1.parts", len(listed))
             found = dict(kept or ())
@@ -96,7 +96,9 @@ class PartsAudit:
     def _check_built(self) -> None:
         sql = """
             SELECT d.drop_id, d.key, d.reason, list(p.key ORDER BY p.key), count(*) FROM parts p
-            JOIN drops d USING (drop_id) ANTI JOIN drops part ON part.key = p.key AND part.size_bytes = p.size_bytes
+            JOIN drops d USING (drop_id)
+            ANTI JOIN (SELECT key, size_bytes FROM drops WHERE state <> 'REJECTED') part
+                ON part.key = p.key AND part.size_bytes = p.size_bytes
             WHERE d.state = 'BUILT' AND NOT contains(coalesce(d.reason, ''), ?) GROUP BY ALL
         """
         self._report.examine("I1.incomplete", self._db.value("SELECT count(DISTINCT drop_id) FROM parts"))

@@ -200,7 +200,7 @@ def test_a_read_that_fails_amid_a_burst_loses_nothing_that_others_read(
 ) -> None:
     async def scenario() -> None:
         queue.ring_many(60)
-        async with producer_of() as (producer, stream):
+        async with producer_of(DoorbellTiming(long_poll_seconds=1, batch_window_seconds=2)) as (producer, stream):
             assert (await anext(stream))[0] == 10
             receive, calls = producer._receive, iter(range(100))
 

@@ -1,7 +1,7 @@
 """A small true lake on the stand-in for AWS, filled by the stages themselves, for the auditor to judge."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,15 @@ import numpy as np
 from scenelake.adapters.dynamo_ledger import DynamoLedger
 from scenelake.adapters.objects import read_json, s3_objects, write_json
 from scenelake.adapters.recording_writer import RecordingWriter
-from scenelake.contracts.drops import Batch, Drop
+from scenelake.contracts.drops import Batch, Drop, IgnoredEvent
+from scenelake.contracts.manifests import ManifestFile, manifest_bytes
 from scenelake.contracts.releases import Release
 from scenelake.contracts.stages import DecodedDrop, DrivePlan, Stage, StageArguments, StageOutcome
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.task import DecodeTask
-from scenelake.ledger.new_drop import ObjectVersion, new_drop
+from scenelake.ledger.new_drop import ObjectVersion, StoredBytes, admit
 from scenelake.ledger.protocol import ClaimLimits
-from scenelake.ledger.verdicts import settlements
+from scenelake.ledger.verdicts import manifest_remarks, settlements
 from scenelake.quality.job import judge
 from scenelake.runtime.job import StageContext
 from scenelake.runtime.settings import Settings
@@ -31,6 +32,7 @@ from scenelake.synchronise.job import synchronise
 
 T0_NS = 1_700_000_000_000_000_000
 LIMITS = ClaimLimits(max_drops=20, max_bytes=10**9, lease_ns=3600 * 10**9, max_attempts=3)
+MISSING_PART = b"the part that never comes"
 _DECODE_RECIPE = "0123456789abcdef"
 
 
@@ -108,10 +110,11 @@ class SmallLake:
         found = ObjectVersion(
             self.settings.landing_bucket, key, put["VersionId"], len(data), put["ETag"].strip('"')
         )  # fmt: skip
-        drop = new_drop(found, time.time_ns())
-        assert self.ledger.register(drop)
-        self.names[name] = drop.drop_id
-        return drop.drop_id
+        now_ns = time.time_ns()
+        admission = admit(self.ledger, found, now_ns, lambda version, limit: StoredBytes(data, now_ns))
+        assert admission.is_new
+        self.names[name] = admission.drop.drop_id
+        return admission.drop.drop_id
 
     def claim(self) -> Batch:
         batch = self.ledger.claim(LIMITS, time.time_ns())
@@ -142,8 +145,16 @@ class SmallLake:
         duplicates = {copy: first for plan in plans for copy, first in plan.duplicates.items()}
         release = self._document(context, Stage.SERIALISE, "release.json").get("release_id")
         figures = self._document(context, Stage.SERIALISE, "outcomes.json")
-        ends = settlements(context.drops, {d.drop_id: d for d in lines}, duplicates, figures, release)
+        remarks = self._remarks([drop for drop in context.drops if drop.is_manifest])
+        ends = settlements(context.drops, {d.drop_id: d for d in lines}, duplicates, figures, release, remarks)
         self.ledger.settle(context.arguments.batch_id, context.arguments.attempt, ends, time.time_ns())
+
+    def _remarks(self, manifests: Sequence[Drop]) -> dict[str, str]:
+        remarks: dict[str, str] = {}
+        for drop in manifests:
+            parts = self.ledger.parts_of(drop.drive_id, [drop.recording])
+            remarks |= manifest_remarks([drop], parts, list(self.ledger.drops(drive_id=drop.drive_id)), ())
+        return remarks
 
     def _document(self, context: StageContext, stage: Stage, name: str) -> Any:
         return read_json(self.objects, f"{context.stage_uri(stage)}/{name}")
@@ -170,7 +181,10 @@ def _decode(context: StageContext) -> list[DecodedDrop]:
 
 
 def fill(lake: SmallLake, folder: Path) -> None:
-    """Three releases, and a drop in every state: built, salvaged, duplicate, rejected, held back, pending, claimed."""
+    """Three releases, and a drop in every state: built, salvaged, duplicate, rejected, held back, pending, claimed.
+
+    One recording is of two parts, of which one never comes.
+    """
     good = recording(folder / "good.mcap", seed=1)
     other = recording(folder / "other.mcap", seed=2)
     lake.drop("first", "fleet/car/d1/a.mcap", good)
@@ -181,12 +195,17 @@ def fill(lake: SmallLake, folder: Path) -> None:
     lake.drop("cut", "fleet/car/d4/a.mcap", recording(folder / "cut.mcap", seed=4)[:20_000])
     lake.drop("noise", "fleet/car/d4/noise.mcap", b"this is no recording" * 10)
     lake.drop("outside", "outside.mcap", good)
+    front = recording(folder / "front.mcap", seed=6, seconds=10)
+    files = [ManifestFile("front.mcap", len(front)), ManifestFile("back.mcap", len(MISSING_PART))]
+    lake.drop("front", "fleet/car/d8/rec/front.mcap", front)
+    lake.drop("manifest", "fleet/car/d8/rec/_MANIFEST.json", manifest_bytes(files))
     lake.build()
     lake.drop("late", "fleet/car/d1/late.mcap", recording(folder / "late.mcap", seed=5, seconds=10))
     lake.build()
     lake.drop("claimed", "fleet/car/d5/a.mcap", good)
     lake.claim()
     lake.drop("pending", "fleet/car/d6/a.mcap", good)
+    lake.drop("marker", "fleet/car/d7/", b"")
     landing = lake.settings.landing_bucket
     lake.s3.delete_object(Bucket=landing, Key="fleet/car/d2/b.mcap")
-    lake.s3.put_object(Bucket=landing, Key="fleet/car/d7/", Body=b"")
+    lake.ledger.record_ignored(IgnoredEvent("ObjectRemoved:DeleteMarkerCreated", "an object was deleted", 1, landing))

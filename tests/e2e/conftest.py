@@ -38,6 +38,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterato
         "SCENELAKE_HOME": str(home),
         "SCENELAKE_AIRFLOW_PORT": str(free_port()),
         "SCENELAKE_AWS_PORT": str(free_port()),
+        "SCENELAKE_QUIET_SECONDS": "5",
     }
     command = [str(Path(sys.executable).with_name("scenelake"))]
     done = subprocess.run(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scenelake.adapters.duckdb_reader import attach_release, connect
-from scenelake.adapters.objects import s3_objects
+from scenelake.adapters.objects import Objects
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.releases import Release
 from scenelake.runtime.settings import Settings
@@ -21,8 +21,8 @@ class NewestRelease:
     release: Release | None
 
     @classmethod
-    def open(cls, settings: Settings) -> "NewestRelease":
-        return cls(settings, latest_release(s3_objects(settings), LakePaths(settings.lake_uri)))
+    def open(cls, settings: Settings, objects: Objects) -> "NewestRelease":
+        return cls(settings, latest_release(objects, LakePaths(settings.lake_uri)))
 
     @property
     def release_id(self) -> str | None:

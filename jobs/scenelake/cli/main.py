@@ -233,6 +233,27 @@ def audit(context: typer.Context) -> None:
 
 
 @app.command()
+def reconcile(
+    since_hours: Annotated[
+        float | None, typer.Option(help="Only objects stored in the last hours; default: all.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Only objects whose key starts with this.")] = "",
+    grace_seconds: Annotated[int, typer.Option(help="Age below which an event may still be on its way.")] = 300,
+    stuck_seconds: Annotated[int, typer.Option(help="Age from which a waiting drop is reported.")] = 3600,
+    as_json: AsJson = False,
+) -> None:
+    """Compare landing, ledger and gold, as the DAGs reconcile_hourly and reconcile_daily do.
+
+    Registers what no event announced. Everything else is reported, dead letters included.
+    """
+    from scenelake.cli.reconcile import reconcile_stack
+
+    words = [f"--prefix={prefix}", f"--grace-seconds={grace_seconds}", f"--stuck-seconds={stuck_seconds}"]
+    words += [] if since_hours is None else [f"--since-hours={since_hours}"]
+    typer.echo(reconcile_stack(words, as_json=as_json))
+
+
+@app.command()
 def simulate(
     out: Annotated[
         Path, typer.Argument(help="MCAP file (or folder of parts) to write; its truth goes to <stem>.truth.json.")

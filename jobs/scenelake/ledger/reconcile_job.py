@@ -22,7 +22,7 @@ from scenelake.adapters.aws import aws_client
 from scenelake.adapters.dynamo_ledger import DynamoLedger
 from scenelake.adapters.gold_reader import NewestRelease
 from scenelake.adapters.landing import versions
-from scenelake.adapters.objects import S3Objects, s3_objects, write_json
+from scenelake.adapters.objects import S3Objects, write_json
 from scenelake.adapters.queues import dead_letter_queues
 from scenelake.adapters.scratch_database import ScratchDatabase
 from scenelake.contracts import ids
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Answers counts, up to 20 examples per difference, and where the whole report lies."""
     parser = argparse.ArgumentParser(prog="scenelake-reconcile", description="Compares landing, ledger and gold.")
     add_options(parser)
-    return run_command("reconcile", parser, reconcile, argv)
+    return run_command("reconcile", parser, _reconcile, argv)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -77,17 +77,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _reconcile(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    report = reconcile(arguments, settings)
+    for kind, examples in report["examples"].items():
+        for example in examples:
+            log.warning("%s", kind, extra=example)
+    return report
+
+
 def reconcile(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Runs the comparison and keeps its report under ``work/reconcile/<run>`` of the lake."""
     started_at_ns = now_ns()
     run = arguments.dag_run_id or utc_text(started_at_ns, "%Y%m%dT%H%M%SZ")
     folder_uri = LakePaths(settings.lake_uri).reconciliation(run)
-    objects = s3_objects(settings)
+    s3 = aws_client("s3", settings)
+    objects = S3Objects(s3)
     with tempfile.TemporaryDirectory(prefix="scenelake-reconcile-") as folder:
         lines = Path(folder) / "differences.jsonl"
         with ScratchDatabase(Path(folder)) as scratch, lines.open("w") as file:
             findings = Findings(file)
-            comparison = Comparison(arguments, settings, scratch, findings, started_at_ns)
+            comparison = Comparison(arguments, settings, s3, scratch, findings, started_at_ns)
             counts, states = comparison.run()
         objects.write_file(f"{folder_uri}/differences.jsonl", lines)
     dead_letters = look(dead_letter_queues(settings))
@@ -106,7 +115,6 @@ def reconcile(arguments: argparse.Namespace, settings: Settings) -> dict[str, An
     }
     write_json(objects, f"{folder_uri}/report.json", report)
     objects.write(f"{folder_uri}/report.md", to_markdown(report).encode())
-    _log_differences(findings)
     return report
 
 
@@ -120,6 +128,7 @@ class Comparison:
         self,
         arguments: argparse.Namespace,
         settings: Settings,
+        s3: Any,
         scratch: ScratchDatabase,
         findings: Findings,
         at_ns: int,
@@ -132,7 +141,7 @@ class Comparison:
         )
         self._bucket: str = arguments.bucket or settings.landing_bucket
         self._ledger = DynamoLedger.from_settings(settings)
-        self._objects: S3Objects = s3_objects(settings)
+        self._s3, self._objects = s3, S3Objects(s3)
         self._drops_of = lru_cache(maxsize=64)(lambda drive_id: tuple(self._ledger.drops(drive_id=drive_id)))
 
     @property
@@ -160,7 +169,7 @@ class Comparison:
         return counts, dict(sorted(states.items()))
 
     def _landing_rows(self) -> Iterator[tuple[Any, ...]]:
-        for found in versions(aws_client("s3", self._settings), self._bucket, self._arguments.prefix):
+        for found in versions(self._s3, self._bucket, self._arguments.prefix):
             if self._since_ns is None or (found.modified_at_ns or 0) >= self._since_ns:
                 drop_id = ids.drop_id(found.bucket, found.key, found.version_id)
                 yield drop_id, found.key, found.version_id, found.size_bytes, found.etag, found.modified_at_ns
@@ -222,7 +231,7 @@ class Comparison:
         return int(answer["registered"])
 
     def _find_not_in_gold(self) -> None:
-        newest = NewestRelease.open(self._settings)
+        newest = NewestRelease.open(self._settings, self._objects)
         self._scratch.create("gold", _GOLD)
         self._scratch.insert("gold", _GOLD, ((drop_id,) for drop_id in newest.drop_ids()))
         sql = f"""
@@ -301,12 +310,6 @@ class Comparison:
         sqs = aws_client("sqs", self._settings)
         with durable_write("reconcile.ring"):
             sqs.send_message(QueueUrl=self._settings.doorbell_queue_url, MessageBody=ring)
-
-
-def _log_differences(findings: Findings) -> None:
-    for kind, examples in findings.examples.items():
-        for example in examples:
-            log.warning("%s", kind, extra=example)
 
 
 if __name__ == "__main__":

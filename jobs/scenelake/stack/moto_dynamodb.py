@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb import models
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
@@ -96,6 +97,19 @@ def read_indexes_by_key() -> None:
 
     Table.query, Table.put_item, Table.delete_item = query_by_key, put_item, delete_item
     DynamoDBBackend.update_item = update_item
+
+
+def answer_values_as_they_are() -> None:
+    """Hands items out in the form in which moto holds them, which is the wire's, without looking up each attribute."""
+    serialise = BaseJSONSerializer._serialize_type_structure
+
+    def serialise_structure(self: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:
+        if shape.name == "AttributeValue" and isinstance(value, dict):
+            serialized[key] = value
+        else:
+            serialise(self, serialized, value, shape, key)
+
+    BaseJSONSerializer._serialize_type_structure = serialise_structure
 
 
 def undo_transactions_by_item() -> None:

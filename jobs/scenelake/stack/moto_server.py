@@ -27,7 +27,7 @@ from werkzeug.serving import run_simple
 
 from scenelake.runtime.settings import Settings, load_settings
 from scenelake.stack.aws_faults import AwsFaults, EventCopies, FaultyAws
-from scenelake.stack.moto_dynamodb import read_indexes_by_key, undo_transactions_by_item
+from scenelake.stack.moto_dynamodb import answer_values_as_they_are, read_indexes_by_key, undo_transactions_by_item
 from scenelake.stack.moto_notifications import announce_delete_markers, name_versions_in_events
 from scenelake.stack.moto_sqs import serve_long_queues
 
@@ -187,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     make_transactions_atomic()
     read_indexes_by_key()
     undo_transactions_by_item()
+    answer_values_as_they_are()
     delete_messages_under_lock()
     serve_long_queues()
     list_services_once()

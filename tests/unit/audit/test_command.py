@@ -29,6 +29,12 @@ def test_a_lake_is_named_by_bucket_endpoint_and_release(text: str, lake: Lake, r
     assert parse_lake(text, Path("no such file")) == (lake, release)
 
 
+def test_a_plain_file_of_settings_is_a_lake_too(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"endpoint_url": "http://127.0.0.1:2", "ledger_table": "t"}))
+    assert parse_lake(f"{path}#r1") == (Lake("http://127.0.0.1:2", ledger="t"), "r1")
+
+
 def test_a_stack_file_gives_the_defaults(stack: Path) -> None:
     assert parse_lake(str(stack)) == (Lake("http://127.0.0.1:1", lake="mine"), None)
     assert parse_lake("other", stack)[0] == Lake("http://127.0.0.1:1", lake="other")
@@ -48,12 +54,13 @@ def test_options_reach_the_audit(stack: Path, monkeypatch: pytest.MonkeyPatch, c
         return Report()
 
     monkeypatch.setattr(cli, "audit", fake)
-    options = ["--stack", str(stack), "--landing", "land", "--deep", "--grace-seconds", "5", "--release", "r00000007"]
+    options = ["--stack", str(stack), "--landing", "land", "--deep", "--grace-seconds", "5", "--release", "r00000007",
+               "--pending-seconds", "9", "--seed", "any"]  # fmt: skip
     assert cli.main(options) == cli.CLEAN
     assert seen == [
         (
             Lake("http://127.0.0.1:1", landing="land", lake="mine"),
-            Depth(release="r00000007", is_deep=True, grace_seconds=5.0),
+            Depth(release="r00000007", is_deep=True, grace_seconds=5.0, pending_seconds=9.0, seed="any"),
         )
     ]
     assert capsys.readouterr().out.endswith("clean\n")
@@ -73,6 +80,36 @@ def test_violations_are_named_and_counted(monkeypatch: pytest.MonkeyPatch, capsy
     found = json.loads(capsys.readouterr().out)
     assert found["checks"] == {"I1.state": {"examined": 500, "violations": MAX_KEPT + 3}}
     assert found["violations"][0]["subject"] == "drop 0"
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("r.json", '{\n "is_clean": false'), ("r.md", "# Audit: 1 violation(s)"), ("r.txt", "check ")]
+)
+def test_the_report_is_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, start: str) -> None:
+    report = Report()
+    report.violate("I1.state", "drop a|b", "one state", "two\nstates")
+    report.note("a note")
+    monkeypatch.setattr(cli, "audit", lambda lake, depth: report)
+    assert cli.main(["--report", str(tmp_path / name)]) == cli.VIOLATIONS
+    text = (tmp_path / name).read_text()
+    assert text.startswith(start)
+    assert "a note" in text
+    if name == "r.md":
+        assert "| drop a\\|b | one state | two states |" in text
+
+
+def test_every_day_reads_another_part_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[str] = []
+
+    def fake(lake: Lake, depth: Depth) -> Report:
+        seeds.append(depth.seed)
+        return Report()
+
+    monkeypatch.setattr(cli, "audit", fake)
+    cli.main([])
+    cli.main(["--seed", ""])
+    assert len(seeds[0]) == len("2026-01-01")
+    assert seeds[1] == ""
 
 
 def test_what_cannot_be_audited_is_neither_clean_nor_wrong(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -82,6 +82,13 @@ def test_event_bridge_keys_are_taken_as_they_are(zone) -> None:
     assert [d.key for d in zone.ledger.drops()] == ["f/v/d/a+b%2F.mcap", "f/v/d/c.mcap"]
 
 
+@pytest.mark.parametrize("time", [1795305600.5, None, "yesterday"])
+def test_a_time_that_is_no_timestamp_is_left_out(zone, time: object) -> None:
+    handler({**event_bridge("f/v/d/a.mcap", "v1"), "time": time}, None)
+    (drop,) = zone.ledger.drops()
+    assert drop.event_at_ns is None
+
+
 def test_a_second_delivery_changes_nothing_and_rings_again(zone) -> None:
     zone.put("f/v/d/a.mcap")
     event = queued(notification("f/v/d/a.mcap"))

@@ -7,7 +7,7 @@ import pytest
 
 from scenelake.contracts.drops import DropState
 
-from .conftest import SLOT_NS, START_NS
+from .drive import SLOT_NS, START_NS
 from .pipeline import Lake
 
 DRIVE = "fleet/car/monday"

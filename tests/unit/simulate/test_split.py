@@ -21,7 +21,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("split") / "whole.mcap"
     config = DriveConfig(
         duration_ns=21 * SECOND_NS, vehicles=0, pedestrians=0,
-        cameras=(Camera(topic="/camera/front/image", frame_id="c", mount=Mount(z_m=1.5), rate_hz=1.0, width_px=16, height_px=16),),
+        cameras=(
+            Camera(
+                topic="/camera/front/image", frame_id="c", mount=Mount(z_m=1.5), rate_hz=1.0, width_px=16, height_px=16
+            ),
+        ),
         imu=Imu(topic="/imu/data", frame_id="imu", rate_hz=4.0),
     )  # fmt: skip
     simulate_drive(config, path)
