@@ -29,7 +29,9 @@ with DAG(
         timetable=CronTriggerTimetable("*/5 * * * *", timezone="UTC"), assets=(DOORBELL | BACKLOG)
     ),
     catchup=False,
-    max_active_runs=1,
+    # Two, as a run that starts while its DAG is parsed anew may find the only place taken by the one that just ended.
+    # Their claims go one after the other.
+    max_active_runs=2,
     is_paused_upon_creation=False,
     dagrun_timeout=timedelta(minutes=30),
     tags={"scenelake", "ingest"},
@@ -44,8 +46,8 @@ with DAG(
 ):
     claim_batches = ClaimBatchesOperator(
         task_id="claim_batches",
-        build_dag_id=BUILD_DAG_ID,
         max_places=3,
+        max_active_tis_per_dag=1,
         doc_md="Leases waiting drops, grouped by drive, for as many batches as can soon be built. "
         "Batches of builds that failed or whose lease lapsed come first, with a new attempt.",
     )

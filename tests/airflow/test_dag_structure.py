@@ -54,10 +54,14 @@ def test_every_end_of_a_batch_wakes_ingest_drops(dags: Mapping[str, DAG], build:
     assert {a.name for a in build.get_task("serialise").outlets} == {"scenelake_gold"}
 
 
-def test_claims_leave_a_place_for_the_run_that_is_just_ending(dags: Mapping[str, DAG], build: DAG) -> None:
+def test_the_next_batch_is_there_when_one_ends(dags: Mapping[str, DAG], build: DAG) -> None:
     claim = dags["ingest_drops"].get_task("claim_batches")
     assert claim.max_places > build.max_active_runs
-    assert claim.build_dag_id == build.dag_id
+
+
+def test_claims_go_one_after_the_other(dags: Mapping[str, DAG]) -> None:
+    """Two at once would each see the same free places."""
+    assert dags["ingest_drops"].get_task("claim_batches").max_active_tis_per_dag == 1
 
 
 def test_one_run_is_started_per_claimed_batch(dags: Mapping[str, DAG]) -> None:

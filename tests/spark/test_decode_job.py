@@ -156,7 +156,8 @@ def test_a_drop_that_breaks_the_code_keeps_none_of_its_pack_from_its_outcome(
         decode_drops(session, drops, task)
     done = {info.uri.split("/")[-2] for info in objects.list("s3://lake/") if info.uri.endswith("/outcome.json")}
     neighbours = {drop.drop_id for drop in pack if "cursed" not in drop.key}
-    assert neighbours and neighbours <= done
+    assert neighbours
+    assert neighbours <= done
     healthy = DecodeTask(partial(LocalObjects, root), LakePaths("s3://lake"), DecodeConfig(), "recipe")
     outcomes = decode_drops(session, drops, healthy)
     assert [o.drop_id for o in outcomes] == [d.drop_id for d in drops]

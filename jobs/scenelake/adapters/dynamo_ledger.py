@@ -98,14 +98,14 @@ class DynamoLedger:
         item = self._table.get(drop_pk(drop_id))
         return list(item["history"]) if item else []
 
-    def claim(self, limits: ClaimLimits, now_ns: int) -> Batch | None:
+    def claim(self, limits: ClaimLimits, now_ns: int, claimant: str | None = None) -> Batch | None:
         lapsed = "state_key = :v AND lease_until_ns <= :now"
         for row in self._table.query("by_lease", lapsed, {":v": batch_pk(BatchState.OPEN), ":now": now_ns}):
-            batch = self._reclaim(row["pk"].removeprefix("BATCH#"), limits, now_ns)
+            batch = self._reclaim(row["pk"].removeprefix("BATCH#"), limits, now_ns, claimant)
             if batch:
                 return batch
         waiting = partial(self.drops, state=DropState.PENDING)
-        return self._claim_new(waiting, partial(self._ready, limits, now_ns), limits, now_ns)
+        return self._claim_new(waiting, partial(self._ready, limits, now_ns), limits, now_ns, claimant=claimant)
 
     def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:
         holders = {d.batch_id for d in self._drops(drop_ids) if d.state is DropState.CLAIMED and d.batch_id}
@@ -125,6 +125,11 @@ class DynamoLedger:
     def batch(self, batch_id: str) -> Batch | None:
         item = self._table.get(batch_pk(batch_id))
         return batch_of(item) if item else None
+
+    def open_batches(self) -> list[Batch]:
+        rows = self._table.query("by_lease", "state_key = :v", {":v": batch_pk(BatchState.OPEN)})
+        found = map(batch_of, self._table.get_many([row["pk"] for row in rows]))
+        return [batch for batch in found if batch.state is BatchState.OPEN]
 
     def renew(self, batch_id: str, attempt: int, now_ns: int) -> Batch:
         item = self._open_batch(batch_id, attempt)
@@ -175,6 +180,7 @@ class DynamoLedger:
         limits: ClaimLimits,
         now_ns: int,
         reason: str | None = None,
+        claimant: str | None = None,
     ) -> Batch | None:
         contended: set[str] = set()
         for _ in range(MAX_TRIES):
@@ -182,7 +188,7 @@ class DynamoLedger:
             if not drops:
                 return None
             drop_ids = tuple(drop.drop_id for drop in drops)
-            batch = Batch(new_batch_id(drops, now_ns), 1, now_ns + limits.lease_ns, drop_ids)
+            batch = Batch(new_batch_id(drops, now_ns), 1, now_ns + limits.lease_ns, drop_ids, claimant=claimant)
             lost = self._take(batch, drops, Transition(now_ns, DropState.CLAIMED, batch.batch_id, 1, reason), limits)
             if lost is None:
                 return batch
@@ -229,14 +235,14 @@ class DynamoLedger:
             moves = [self._moving(drop, claimed) for drop in mine]
             yield DriveWrites(drive_id, (drive_id, *(d.drop_id for d in mine)), (lock, *moves))
 
-    def _reclaim(self, batch_id: str, limits: ClaimLimits, now_ns: int) -> Batch | None:
+    def _reclaim(self, batch_id: str, limits: ClaimLimits, now_ns: int, claimant: str | None = None) -> Batch | None:
         """Takes over a lapsed batch, or gives it up (``after_last_attempt``). None when nothing is left to work on."""
         item = self._table.get(batch_pk(batch_id))
         if item is None or item["state"] != BatchState.OPEN or item["lease_until_ns"] > now_ns:
             return None
         old, held = batch_of(item), self._held(item)
         lease = {"lease_until_ns": now_ns + limits.lease_ns, "lease_ns": limits.lease_ns}
-        sets: Item = {"attempt": old.attempt + 1, "failure": None, **lease}
+        sets: Item = {"attempt": old.attempt + 1, "failure": None, "claimant": claimant, **lease}
         seen = {name: item[name] for name in ("attempt", "state", "lease_until_ns")}
         # Raising the attempt fences off whoever still works on the last one, so it comes first in every case.
         head = self._table.updating(item["pk"], sets, where=seen)
@@ -343,4 +349,5 @@ def _batch_item(batch: Batch, drive_ids: Sequence[str], lease_ns: int, now_ns: i
         "drop_ids": list(batch.drop_ids),
         "drive_ids": list(drive_ids),
         "created_at_ns": now_ns,
+        **({"claimant": batch.claimant} if batch.claimant else {}),
     }

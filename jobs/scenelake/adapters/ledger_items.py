@@ -94,6 +94,7 @@ def batch_of(item: Item) -> Batch:
         drop_ids=tuple(item["drop_ids"]),
         state=BatchState(item["state"]),
         failure=item.get("failure"),
+        claimant=item.get("claimant"),
     )
 
 

@@ -86,15 +86,15 @@ class MemoryLedger:
         row = self._rows.get(drop_id)
         return [dict(entry) for entry in row.history] if row else []
 
-    def claim(self, limits: ClaimLimits, now_ns: int) -> Batch | None:
+    def claim(self, limits: ClaimLimits, now_ns: int, claimant: str | None = None) -> Batch | None:
         with self._lock:
             by_lease = sorted(self._batches.values(), key=lambda b: (b.lease_until_ns, b.batch_id))
             for old in by_lease:
-                batch = self._reclaim(old, limits, now_ns)
+                batch = self._reclaim(old, limits, now_ns, claimant)
                 if batch:
                     return batch
             waiting = list(self.drops(state=DropState.PENDING))
-            return self._claim_new(waiting, partial(self._ready, limits, now_ns), limits, now_ns)
+            return self._claim_new(waiting, partial(self._ready, limits, now_ns), limits, now_ns, claimant=claimant)
 
     def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:
         with self._lock:
@@ -114,6 +114,11 @@ class MemoryLedger:
 
     def batch(self, batch_id: str) -> Batch | None:
         return self._batches.get(batch_id)
+
+    def open_batches(self) -> list[Batch]:
+        with self._lock:
+            found = (batch for batch in self._batches.values() if batch.state is BatchState.OPEN)
+            return sorted(found, key=lambda batch: (batch.lease_until_ns, batch.batch_id))
 
     def renew(self, batch_id: str, attempt: int, now_ns: int) -> Batch:
         with self._lock:
@@ -162,6 +167,7 @@ class MemoryLedger:
         limits: ClaimLimits,
         now_ns: int,
         reason: str | None = None,
+        claimant: str | None = None,
     ) -> Batch | None:
         drops = select(waiting, limits, claimable=claimable)
         if not drops:
@@ -172,9 +178,11 @@ class MemoryLedger:
         claimed = Transition(now_ns, DropState.CLAIMED, batch_id, 1, reason)
         for drop in drops:
             self._move(drop.drop_id, claimed)
-        return self._keep(Batch(batch_id, 1, now_ns + limits.lease_ns, tuple(d.drop_id for d in drops)))
+        return self._keep(
+            Batch(batch_id, 1, now_ns + limits.lease_ns, tuple(d.drop_id for d in drops), claimant=claimant)
+        )
 
-    def _reclaim(self, old: Batch, limits: ClaimLimits, now_ns: int) -> Batch | None:
+    def _reclaim(self, old: Batch, limits: ClaimLimits, now_ns: int, claimant: str | None = None) -> Batch | None:
         if old.state is BatchState.CLOSED or old.lease_until_ns > now_ns:
             return None
         held = self._held(old)
@@ -191,7 +199,7 @@ class MemoryLedger:
             again = Transition(now_ns, DropState.CLAIMED, old.batch_id, batch.attempt, why_ended(old))
             self._move(drop.drop_id, again)
         self._leases_ns[old.batch_id] = limits.lease_ns
-        return self._keep(replace(batch, lease_until_ns=now_ns + limits.lease_ns, failure=None))
+        return self._keep(replace(batch, lease_until_ns=now_ns + limits.lease_ns, failure=None, claimant=claimant))
 
     def _move(self, drop_id: str, to: Transition, outcome: dict[str, object] | None = None) -> None:
         row = self._rows[drop_id]

@@ -80,6 +80,7 @@ class Batch:
 
     Attributes:
         failure: why the current attempt was handed back, for a person; None while it is not.
+        claimant: who claimed the current attempt (a run of ingest_drops), so that its retry gets the batch back.
     """
 
     batch_id: str
@@ -88,6 +89,7 @@ class Batch:
     drop_ids: tuple[str, ...]
     state: BatchState = BatchState.OPEN
     failure: str | None = None
+    claimant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ from scenelake.runtime.settings import Settings
 log = logging.getLogger(__name__)
 
 _CLEAN, _VIOLATIONS = 0, 1
-_MAX_LOGGED = 50
+_MAX_LOGGED = 5
+"""Violations of one check that are logged: one cause breaks many rows, and must not hide another one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,8 +45,12 @@ def _audit(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     report_uri = f"{LakePaths(settings.lake_uri).reconciliation(run)}/audit.json"
     write_json(s3_objects(settings), report_uri, report)
     counts = {check: found["violations"] for check, found in report["checks"].items() if found["violations"]}
-    for violation in report["violations"][:_MAX_LOGGED]:
-        log.error("%s: %s: expected %s, found %s", *(violation[k] for k in ("check", "subject", "expected", "found")))
+    logged: Counter[str] = Counter()
+    for violation in report["violations"]:
+        logged[violation["check"]] += 1
+        if logged[violation["check"]] <= _MAX_LOGGED:
+            words = (violation[name] for name in ("check", "subject", "expected", "found"))
+            log.error("%s: %s: expected %s, found %s", *words)
     if counts:
         named = ", ".join(f"{count} x {check}" for check, count in sorted(counts.items()))
         raise ScenelakeError(f"the audit found violations: {named}; the report is {report_uri}")

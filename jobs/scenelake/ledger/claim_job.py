@@ -1,4 +1,4 @@
-"""Claims batches until none is left, or as many as asked for."""
+"""Claims batches: those that a try of the same run claimed before, then new ones, as far as there are places."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,19 +17,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Answers ``{"batches": [{batch_id, attempt, run_id, nbr_drops, bytes}]}``, with a ``reason`` when empty."""
     parser = argparse.ArgumentParser(prog="scenelake-claim", description="Claims the next batches of waiting drops.")
     parser.add_argument("--max-batches", type=int, default=1, help="batches to claim at most (default 1)")
+    parser.add_argument(
+        "--max-places", type=int, help="batches that may be under way at once, whoever claimed them (default: no limit)"
+    )
     return run_command("claim", parser, _claim, argv)
 
 
 def _claim(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     ledger = DynamoLedger.from_settings(settings)
     limits = claim_limits(settings)
-    batches: list[dict[str, Any]] = []
-    while len(batches) < arguments.max_batches:
-        batch = ledger.claim(limits, now_ns())
-        if batch is None:
-            break
-        batches.append(describe(ledger, batch))
-    return {"batches": batches, "reason": None if batches else "no drop waits, or their drives are being built"}
+    claimant: str | None = arguments.dag_run_id
+    # A batch whose lease has ended takes no place: it is the first that a claim takes over.
+    held = [batch for batch in ledger.open_batches() if batch.lease_until_ns > now_ns()]
+    batches = [batch for batch in held if claimant is not None and batch.claimant == claimant]
+    nbr_free = arguments.max_batches - len(batches)
+    if arguments.max_places is not None:
+        nbr_free = min(nbr_free, arguments.max_places - len(held))
+    while nbr_free > 0 and (batch := ledger.claim(limits, now_ns(), claimant)) is not None:
+        batches.append(batch)
+        nbr_free -= 1
+    return {"batches": [describe(ledger, batch) for batch in batches], "reason": None if batches else _why(len(held))}
+
+
+def _why(nbr_held: int) -> str:
+    under_way = f"{nbr_held} batch(es) are under way, and each rings when it ends" if nbr_held else "none is under way"
+    return f"no drop waits that may be built now; {under_way}"
 
 
 def describe(ledger: Ledger, batch: Batch) -> dict[str, Any]:

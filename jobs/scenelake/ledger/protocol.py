@@ -55,7 +55,7 @@ class Ledger(Protocol):
         """Every transition of a drop, oldest first: state, at_ns, batch_id, attempt, reason."""
         ...
 
-    def claim(self, limits: ClaimLimits, now_ns: int) -> Batch | None:
+    def claim(self, limits: ClaimLimits, now_ns: int, claimant: str | None = None) -> Batch | None:
         """Hands out the next batch: first one whose lease lapsed (same drops, attempt + 1; past
         ``max_attempts`` a batch of one drive becomes REJECTED as poison, and the drives of a larger one go back to
         PENDING to be tried alone), else a new one from the oldest PENDING drops, grouped by drive. A drive that
@@ -69,6 +69,10 @@ class Ledger(Protocol):
         ...
 
     def batch(self, batch_id: str) -> Batch | None: ...
+
+    def open_batches(self) -> list[Batch]:
+        """Batches that are not closed, whether or not their lease lasts, by the end of the lease."""
+        ...
 
     def renew(self, batch_id: str, attempt: int, now_ns: int) -> Batch:
         """Sign of life. Raises FencedError when a later attempt holds the batch or it is closed."""

@@ -104,12 +104,19 @@ def answer_values_as_they_are() -> None:
     serialise = BaseJSONSerializer._serialize_type_structure
 
     def serialise_structure(self: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:
-        if shape.name == "AttributeValue" and isinstance(value, dict):
+        if shape.name == "AttributeValue" and _is_wire_form(value):
             serialized[key] = value
         else:
             serialise(self, serialized, value, shape, key)
 
     BaseJSONSerializer._serialize_type_structure = serialise_structure
+
+
+def _is_wire_form(value: object) -> bool:
+    """True for text, numbers and flags, however nested; moto holds binary values as bytes."""
+    if isinstance(value, dict | list):
+        return all(map(_is_wire_form, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str | bool)
 
 
 def undo_transactions_by_item() -> None:

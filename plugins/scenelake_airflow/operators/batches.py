@@ -4,35 +4,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
+from airflow.sdk.exceptions import DagRunTriggerException
 
 from scenelake_airflow.operators.job import ScenelakeJobOperator
 
 
 class ClaimBatchesOperator(ScenelakeJobOperator):
-    """Claims as many batches as there are free places among the runs that build them.
+    """Claims as many batches as there are free places.
 
     A batch is leased from its claim on. Claiming more than can soon start would let leases lapse in
     Airflow's queue and count attempts against drops that nothing is wrong with. The end of every build
     rings the backlog, so what is left waits for a place and not for the clock.
 
     Args:
-        build_dag_id: DAG that builds a batch.
-        max_places: builds that may run or be queued at once. At least one more than that DAG's
-            ``max_active_runs``: a run whose last task has just rung the backlog still takes its place.
+        max_places: batches that may be under way at once, by the ledger's count. At least one more than the
+            ``max_active_runs`` of the DAG that builds them, so that the next batch is there when one ends.
     """
 
-    def __init__(self, *, build_dag_id: str, max_places: int, **kwargs: Any) -> None:
+    def __init__(self, *, max_places: int, **kwargs: Any) -> None:
         super().__init__(job="claim", skip_without="batches", **kwargs)
-        self.build_dag_id = build_dag_id
         self.max_places = max_places
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        nbr_building = context["ti"].get_dr_count(self.build_dag_id, states=["queued", "running"])
-        nbr_free = self.max_places - nbr_building
-        if nbr_free < 1:
-            raise AirflowSkipException(f"{nbr_building} runs of {self.build_dag_id} are under way; one that ends rings")
-        self.arguments = [f"--max-batches={nbr_free}"]
+        self.arguments = [f"--max-batches={self.max_places}", f"--max-places={self.max_places}"]
         batches: list[dict[str, Any]] = self.run_job(context)["batches"]
         return batches
 

@@ -40,11 +40,13 @@ def test_a_clean_audit_answers_and_keeps_its_report(
 def test_violations_fail_the_job_by_name_and_the_report_is_kept(
     zone: Zone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert audit(monkeypatch, 1, [VIOLATION]) == ExitCode.BUG
+    many = [{**VIOLATION, "check": "I3.sync"}] * 50
+    assert audit(monkeypatch, 1, [*many, VIOLATION]) == ExitCode.BUG
     errors = [line for line in map(json.loads, capsys.readouterr().err.splitlines()) if line["level"] == "ERROR"]
-    assert errors[0]["message"] == "I4.exists: s3://lake/file: expected a file, found nothing"
-    assert f"the audit found violations: 1 x I4.exists; the report is {REPORT_URI}" in errors[-1]["message"]
-    assert read_json(s3_objects(load_settings()), REPORT_URI)["violations"] == [VIOLATION]
+    assert len(errors) == 5 + 1 + 1, "many violations of one check do not hide the one of another"
+    assert errors[5]["message"] == "I4.exists: s3://lake/file: expected a file, found nothing"
+    assert f"the audit found violations: 51 x I4.exists; the report is {REPORT_URI}" in errors[-1]["message"]
+    assert len(read_json(s3_objects(load_settings()), REPORT_URI)["violations"]) == 51
 
 
 def test_an_audit_that_could_not_be_carried_out_is_tried_again(

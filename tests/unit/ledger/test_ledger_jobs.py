@@ -9,6 +9,7 @@ from scenelake.contracts.errors import ExitCode
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import Stage
 from scenelake.ledger import claim_job, hand_back_job, open_batch_job, settle_batch_job
+from scenelake.ledger.new_drop import ObjectVersion, new_drop
 
 
 @pytest.fixture
@@ -87,6 +88,25 @@ def test_claims_stop_at_the_number_asked_for_and_when_nothing_waits(zone, ask, m
     assert first["run_id"] == f"{first['batch_id']}.1"
     assert (first["nbr_drops"], first["bytes"]) == (1, 4)
     assert "no drop waits" in none["reason"]
+
+
+def test_a_retried_claim_gets_its_own_batches_back_and_no_more_than_there_are_places(zone, ask, monkeypatch) -> None:
+    monkeypatch.setenv("SCENELAKE_CLAIM_MAX_DROPS", "1")
+    for drive in ("d1", "d2", "d3", "d4"):
+        zone.ledger.register(new_drop(ObjectVersion("scenelake-landing", f"f/v/{drive}/a", "1", 1, "e"), 1))
+    words = ("--max-batches", "2", "--max-places", "2")
+    _, first = ask(claim_job, *words, "--dag-run-id", "run1")
+    _, again = ask(claim_job, *words, "--dag-run-id", "run1")
+    _, other = ask(claim_job, *words, "--dag-run-id", "run2")
+    assert len(first["batches"]) == 2
+    assert sorted(b["run_id"] for b in again["batches"]) == sorted(b["run_id"] for b in first["batches"])
+    assert other["batches"] == []
+    assert "2 batch(es) are under way" in other["reason"]
+    ask(hand_back_job, "--batch-id", first["batches"][0]["batch_id"], "--attempt", "1")
+    _, after = ask(claim_job, *words, "--dag-run-id", "run2")
+    assert [(b["batch_id"], b["attempt"]) for b in after["batches"]] == [(first["batches"][0]["batch_id"], 2)]
+    _, lost = ask(claim_job, *words, "--dag-run-id", "run1")
+    assert [b["batch_id"] for b in lost["batches"]] == [first["batches"][1]["batch_id"]], "one was taken over"
 
 
 def test_handing_back_lets_the_next_claim_retry_and_is_harmless_when_late(zone, ask) -> None:

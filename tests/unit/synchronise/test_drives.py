@@ -36,6 +36,19 @@ def test_equal_objects_received_at_once_are_told_apart_by_id(drive_object):
     assert plan.duplicates == {t.drop.drop_id: twins[0].drop.drop_id for t in twins[1:]}
 
 
+def test_what_an_earlier_batch_built_stays_the_survivor_and_its_copies_stay_copies(drive_object):
+    """The ledger has said so; a copy that was announced earlier and claimed later must not turn it round."""
+    built, announced_first, known_copy = (
+        drive_object(A, name=n, received_at_ns=t) for n, t in (("x", 3), ("y", 2), ("z", 1))
+    )
+    built = replace(built, drop=replace(built.drop, state=DropState.BUILT))
+    known_copy = replace(known_copy, drop=replace(known_copy.drop, state=DropState.DUPLICATE))
+    members = [known_copy, announced_first, built]
+    assert list(plan_drive(members).decoded) == [built.drop.drop_id]
+    again = [known_copy, announced_first, replace(built, drop=replace(built.drop, state=DropState.CLAIMED))]
+    assert list(plan_drive(again).decoded) == [announced_first.drop.drop_id]
+
+
 def test_metadata_of_several_objects_is_merged(drive_object):
     first = drive_object(A, metadata={"location": "Ulm", "task": ""})
     second = drive_object(B, metadata={"location": "Bonn", "task": "park"})
