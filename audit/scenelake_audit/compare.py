@@ -59,6 +59,7 @@ class Comparison:
         self._db.create("lake_rows", _ROWS)
         self._db.create("payload", _PAYLOAD)
         self._roots: list[str] = []
+        self._drive_of: dict[str, str] = {}
 
     def load(self, side: int, lake: Lake, release_id: str | None) -> None:
         """Reads one lake's release.
@@ -79,26 +80,34 @@ class Comparison:
         drives = self._drives(aws, lake)
         for table in tables.values():
             if table.name not in PAYLOAD_TABLES | IGNORED_TABLES:
-                self._load_rows(aws, side, table, drives)
+                self._db.insert("lake_rows", _ROWS, self._lake_rows(aws, side, table, drives))
         for table in tables.values():
             if table.name in PAYLOAD_TABLES:
-                self._db.insert("payload", _PAYLOAD, self._payload(aws, side, table, drives))
+                self._db.insert("payload", _PAYLOAD, self._payload(aws, side, table))
 
-    def _drives(self, aws: Aws, lake: Lake) -> dict[str, set[str]] | None:
-        """The drives to look at, each with its payload files as they become known; None for all."""
+    def _drives(self, aws: Aws, lake: Lake) -> set[str] | None:
+        """The drives to look at; None for all."""
         if not self._prefix:
             return None
         items = (item for item in aws.items(lake.ledger) if item["pk"].startswith("DROP#"))
         found = {item["drive_id"] for item in items if item["key"].startswith(self._prefix) and item.get("drive_id")}
         if not found:
             raise AuditError(f"{lake.ledger}: no drop has a key that begins with {self._prefix}")
-        return {drive_id: set() for drive_id in found}
+        return found
 
-    def _load_rows(self, aws: Aws, side: int, table: PinnedTable, drives: dict[str, set[str]] | None) -> None:
-        rows = self._rows(aws, table)
-        if drives is not None:
-            rows = _of_drives(rows, drives)
-        self._db.insert("lake_rows", _ROWS, (_lake_row(side, table.name, row) for row in rows))
+    def _lake_rows(
+        self, aws: Aws, side: int, table: PinnedTable, drives: set[str] | None
+    ) -> Iterator[tuple[int, str, str, str, str]]:
+        key = ROW_KEYS.get(table.name)
+        for row in self._rows(aws, table):
+            drive_id = row.get("drive_id")
+            if drives is not None and drive_id not in drives:
+                continue
+            if row.get("payload_file") and drive_id:
+                self._drive_of[_placeless(row["payload_file"])] = drive_id
+            text = comparable(row)
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            yield side, table.name, ", ".join(str(row.get(name)) for name in key) if key else digest, digest, text
 
     def _rows(self, aws: Aws, table: PinnedTable) -> Iterator[dict[str, Any]]:
         files = (Wanted(file.uri, file.size_bytes, tag=None) for file in table.files())
@@ -109,22 +118,22 @@ class Comparison:
                 for batch in parquet.iter_batches(_BATCH_ROWS):
                     yield from batch.to_pylist()
 
-    def _payload(
-        self, aws: Aws, side: int, table: PinnedTable, drives: dict[str, set[str]] | None
-    ) -> Iterator[tuple[int, str, str]]:
-        pointed = None if drives is None else set().union(*drives.values())
-        files = (Wanted(f.uri, f.size_bytes, tag=None) for f in table.files() if pointed is None or f.uri in pointed)
-        for wanted, fetched, _ in aws.fetch_all(files, self._folder):
-            yield side, split_uri(wanted.uri)[1], fetched.sha256 if fetched else "missing"
+    def _payload(self, aws: Aws, side: int, table: PinnedTable) -> Iterator[tuple[int, str, str]]:
+        """SHA-256 of every payload file; with a prefix, of those that a row of its drives points to."""
+        files = (Wanted(f.uri, f.size_bytes, tag=split_uri(f.uri)[1]) for f in table.files())
+        wanted = (file for file in files if not self._prefix or file.tag in self._drive_of)
+        for file, fetched, _ in aws.fetch_all(wanted, self._folder):
+            yield side, file.tag, fetched.sha256 if fetched else "missing"
 
     def tell(self) -> None:
         """Reports what differs."""
-        if not self._prefix:
-            self._report.examine("I5.root")
-            if len(set(self._roots)) > 1:
-                self._report.violate("I5.root", "the releases", *(f"Merkle root {root}" for root in self._roots))
         self._tell_payload()
         self._tell_rows()
+        if not self._prefix:
+            self._report.examine("I5.root")
+            # Where rows differ, the root says nothing more, and it cannot say of which drive.
+            if self._report.is_clean and len(set(self._roots)) > 1:
+                self._report.violate("I5.root", "the releases", *(f"Merkle root {root}" for root in self._roots))
 
     def _tell_payload(self) -> None:
         sql = """
@@ -135,7 +144,8 @@ class Comparison:
             self._report.examine("I5.payload")
             if first != second or first == "missing":
                 shown = [f"SHA-256 {sha256}" if sha256 else "no such file" for sha256 in (first, second)]
-                self._report.violate("I5.payload", name, f"{shown[0]} in the first", f"{shown[1]} in the second")
+                subject = f"{name} of drive {self._drive_of.get(name)}"
+                self._report.violate("I5.payload", subject, f"{shown[0]} in the first", f"{shown[1]} in the second")
 
     def _tell_rows(self) -> None:
         self._report.examine("I5.rows", self._db.value("SELECT count(*) FROM lake_rows WHERE side = 1"))
@@ -151,7 +161,8 @@ class Comparison:
         for (table, key), group in groupby(self._db.rows(sql), key=lambda row: row[:2]):
             found = [(int(surplus), json.loads(text)) for _, _, surplus, text in group]
             counts[table] = counts.get(table, 0) + 1
-            self._report.violate("I5.rows", f"{table} {key}", *_difference(found))
+            drives = sorted({str(row.get("drive_id")) for _, row in found})
+            self._report.violate("I5.rows", f"{table} {key} of drive {', '.join(drives)}", *_difference(found))
         for table, number in sorted(counts.items()):
             self._report.note(f"{table}: {number:,} row(s) differ")
 
@@ -182,22 +193,6 @@ def comparable(row: Mapping[str, Any]) -> str:
     """A row as text, without what differs between two runs by nature and without columns that are null."""
     kept = {k: _placeless(v) for k, v in row.items() if k not in IGNORED_COLUMNS and v is not None}
     return row_text(kept)
-
-
-def _of_drives(rows: Iterator[dict[str, Any]], drives: dict[str, set[str]]) -> Iterator[dict[str, Any]]:
-    """Rows of the drives; notes the payload files that they point to."""
-    for row in rows:
-        files = drives.get(row.get("drive_id", ""))
-        if files is not None:
-            files.add(row.get("payload_file") or "")
-            yield row
-
-
-def _lake_row(side: int, table: str, row: Mapping[str, Any]) -> tuple[int, str, str, str, str]:
-    text = comparable(row)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    key = ROW_KEYS.get(table)
-    return side, table, ", ".join(str(row.get(name)) for name in key) if key else digest, digest, text
 
 
 def _placeless(value: Any) -> Any:

@@ -219,7 +219,8 @@ def test_what_a_person_names_is_built_complete_or_not(ledger: Ledger) -> None:
 def test_the_newest_manifest_of_a_recording_rules(ledger: Ledger) -> None:
     a, b = a_part("a"), a_part("b")
     newest, older = manifest(a, b, at_ns=9), manifest(a, at_ns=8)
-    for parts in (older, newest, older):
+    twin = replace(newest, drop_id="a manifest of the same second")
+    for parts in (older, twin, newest, twin, older):
         ledger.expect_parts(parts)
     assert ledger.parts_of(a.drive_id, ["bag", "", "other"]) == [newest]
     assert ledger.parts_of("unknown", ["bag"]) == []

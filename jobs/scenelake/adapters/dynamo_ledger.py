@@ -70,7 +70,7 @@ class DynamoLedger:
         return self._table.put_new({**drop_item(drop), "history": [registered(drop).to_item()]})
 
     def expect_parts(self, parts: RecordingParts) -> None:
-        self._table.put_newest(parts_item(parts), by="received_at_ns")
+        self._table.put_newest(parts_item(parts), by="rank")
 
     def parts_of(self, drive_id: str, recordings: Sequence[str]) -> list[RecordingParts]:
         return [parts_of(item) for item in self._table.get_many([parts_pk(drive_id, r) for r in recordings])]

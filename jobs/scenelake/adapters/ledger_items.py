@@ -101,8 +101,15 @@ def batch_of(item: Item) -> Batch:
 def parts_item(parts: RecordingParts) -> Item:
     """A manifest's item. Twenty thousand keys would be more than DynamoDB's 400 KB, but for their likeness."""
     sizes = zlib.compress(json.dumps(parts.sizes_bytes).encode())
-    item: Item = {name: getattr(parts, name) for name in ("recording", "drop_id", "received_at_ns")}
-    return {"pk": parts_pk(parts.drive_id, parts.recording), "of_drive_id": parts.drive_id, "sizes": sizes, **item}
+    item: Item = {name: getattr(parts, name) for name in ("recording", "drop_id", "stored_at_ns")}
+    return {
+        "pk": parts_pk(parts.drive_id, parts.recording),
+        # Not drive_id: the index of a drive's drops is not to list it.
+        "of_drive_id": parts.drive_id,
+        "rank": f"{parts.stored_at_ns:020d}#{parts.drop_id}",
+        "sizes": sizes,
+        **item,
+    }
 
 
 def parts_of(item: Item) -> RecordingParts:
@@ -111,7 +118,7 @@ def parts_of(item: Item) -> RecordingParts:
         drive_id=item["of_drive_id"],
         recording=item["recording"],
         drop_id=item["drop_id"],
-        received_at_ns=item["received_at_ns"],
+        stored_at_ns=item["stored_at_ns"],
         sizes_bytes=json.loads(zlib.decompress(item["sizes"])),
     )
 

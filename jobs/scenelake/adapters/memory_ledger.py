@@ -241,4 +241,4 @@ class MemoryLedger:
 
 
 def _age(parts: RecordingParts) -> tuple[int, str]:
-    return parts.received_at_ns, parts.drop_id
+    return parts.stored_at_ns, parts.drop_id

@@ -110,14 +110,15 @@ class RecordingParts:
         recording: see ``Drop.recording``; empty for a manifest that lies in the drive itself, which speaks of the
             whole drive.
         drop_id: the manifest's own drop.
-        received_at_ns: the newest manifest of a recording rules; ties by drop id.
+        stored_at_ns: when S3 stored the manifest. The newest one of a recording rules, ties by drop id: the order in
+            which events come must not decide it.
         sizes_bytes: ``{key: size}`` of every part, by full key.
     """
 
     drive_id: str
     recording: str
     drop_id: str
-    received_at_ns: int
+    stored_at_ns: int
     sizes_bytes: dict[str, int]
 
 

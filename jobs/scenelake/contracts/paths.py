@@ -38,8 +38,8 @@ class DropKey:
 
     @property
     def is_manifest(self) -> bool:
-        """Whether the file is a recording's manifest (``contracts.manifests``)."""
-        return self.file.rsplit("/", 1)[-1] == MANIFEST_NAME
+        """Whether the file is the manifest of its recording, or of the drive (``contracts.manifests``)."""
+        return self.file in (MANIFEST_NAME, f"{self.recording}/{MANIFEST_NAME}")
 
 
 def parse_drop_key(key: str) -> DropKey:

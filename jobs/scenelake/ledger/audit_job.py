@@ -49,8 +49,8 @@ def _audit(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     for violation in report["violations"]:
         logged[violation["check"]] += 1
         if logged[violation["check"]] <= _MAX_LOGGED:
-            words = (violation[name] for name in ("check", "subject", "expected", "found"))
-            log.error("%s: %s: expected %s, found %s", *words)
+            evidence = [violation[name] for name in ("check", "subject", "expected", "found")]
+            log.error("%s: %s: expected %s, found %s", *evidence)
     if counts:
         named = ", ".join(f"{count} x {check}" for check, count in sorted(counts.items()))
         raise ScenelakeError(f"the audit found violations: {named}; the report is {report_uri}")

@@ -127,7 +127,7 @@ def _listed_parts(drop: Drop, stored: StoredBytes) -> RecordingParts:
         drive_id=drop.drive_id,
         recording=drop.recording,
         drop_id=drop.drop_id,
-        received_at_ns=stored.modified_at_ns,
+        stored_at_ns=stored.modified_at_ns,
         sizes_bytes={f"{folder}/{file.path}": file.size_bytes for file in files},
     )
 
