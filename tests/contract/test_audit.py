@@ -74,7 +74,6 @@ def test_another_seed_reads_another_part(lake: SmallLake) -> None:
             planter.put(uri, bytes(reversed(lake.objects.read(uri))))
         depths = [Depth(payload_files=6, scenes=0, recordings=0, seed=str(seed)) for seed in range(3)]
         found = [{v.subject for v in audit(place(lake), depth).violations} for depth in depths]
-    assert all(found)
     assert len({frozenset(one) for one in found}) > 1
 
 

@@ -1,5 +1,6 @@
 """The whole battery: faults one after another on one stack, then the same drops without any, then the comparison."""
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -140,7 +141,7 @@ class Battery:
         self.say(f"== {name}")
         started_at, nbr_before = time.monotonic(), bench.stack.nbr_handled()
         nbr_puts = self._nbr_puts()
-        bench.fault = name.replace(" ", "-").replace("%", "pc")
+        bench.fault = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
         did = fault(bench)
         if heal:
             bench.stack.wounds.heal()

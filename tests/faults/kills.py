@@ -41,7 +41,9 @@ class Load:
     nbr_waves: int = 0
 
     def feed(self) -> None:
-        if self.bench.landing.nbr_waiting() < _FEW_WAITING:
+        landing = self.bench.landing
+        # What is queued counts as well: while the event runner is dead, nothing waits in the ledger.
+        if landing.nbr_waiting() + landing.nbr_queued(landing.settings.event_queue_url) < _FEW_WAITING:
             self.wave()
 
     def wave(self) -> None:

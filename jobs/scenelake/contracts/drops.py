@@ -71,7 +71,8 @@ class Drop:
     @property
     def is_manifest(self) -> bool:
         """Whether it says what a recording consists of (``contracts.manifests``), and holds no message itself."""
-        return self.key.rsplit("/", 1)[-1] == MANIFEST_NAME
+        file = self.key.split("/", 3)[-1]
+        return bool(self.drive_id) and file in (MANIFEST_NAME, f"{self.recording}/{MANIFEST_NAME}")
 
 
 @dataclass(frozen=True, slots=True)

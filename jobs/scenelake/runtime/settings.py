@@ -55,7 +55,7 @@ class Settings:
     spark_conf: str = ""
     lease_seconds: int = 600
     max_attempts: int = 3
-    claim_max_drops: int = 256
+    claim_max_drops: int = 1_000
     claim_max_bytes: int = 64 * 1024**3
     quiet_seconds: int = 60
     doorbell_visibility_seconds: int = 360

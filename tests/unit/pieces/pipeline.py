@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scenelake.adapters.memory_ledger import MemoryLedger
-from scenelake.adapters.objects import LocalObjects, write_json
+from scenelake.adapters.objects import LocalObjects, ObjectInfo, write_json
 from scenelake.contracts.commits import CommitToken, TableChange
 from scenelake.contracts.drops import Batch, Drop
 from scenelake.contracts.paths import LakePaths
@@ -87,11 +87,24 @@ class LocalContext(StageContext):
         return self.local_ledger
 
 
+class VersionedObjects(LocalObjects):
+    """A folder that keeps versions: ``<uri>@<version>``."""
+
+    def read(self, uri: str, *, version_id: str | None = None) -> bytes:
+        return super().read(f"{uri}@{version_id}" if version_id else uri)
+
+    def read_range(self, uri: str, offset: int, length: int, *, version_id: str | None = None) -> bytes:
+        return self.read(uri, version_id=version_id)[offset : offset + max(length, 0)]
+
+    def head(self, uri: str, *, version_id: str | None = None) -> ObjectInfo:
+        return super().head(f"{uri}@{version_id}" if version_id else uri)
+
+
 class Lake:
     """A landing bucket, a ledger and a lake of their own."""
 
     def __init__(self, folder: Path) -> None:
-        self.objects = LocalObjects(folder)
+        self.objects = VersionedObjects(folder)
         self.ledger = MemoryLedger()
         self.tables = MemoryTables()
         self.settings = Settings(home=folder)
@@ -101,9 +114,9 @@ class Lake:
     def put(self, key: str, content: bytes) -> str:
         """Puts an object, tells the ledger and returns the drop's id."""
         self._now_ns += SECOND_NS
-        uri = f"s3://{self.settings.landing_bucket}/{key}"
-        self.objects.write(uri, content)
-        found = ObjectVersion(self.settings.landing_bucket, key, "null", len(content), "e")
+        version_id = str(self._now_ns)
+        self.objects.write(f"s3://{self.settings.landing_bucket}/{key}@{version_id}", content)
+        found = ObjectVersion(self.settings.landing_bucket, key, version_id, len(content), "e")
         read = lambda _, limit: StoredBytes(content[:limit], self._now_ns)  # noqa: E731
         return admit(self.ledger, found, self._now_ns, read).drop.drop_id
 

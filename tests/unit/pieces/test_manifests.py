@@ -171,7 +171,7 @@ def test_only_the_newest_manifest_of_a_recording_rules(lake: Lake, parts: dict[s
     old = lake.put(f"{FOLDER}/_MANIFEST.json", manifest(parts, imu="0" * 64))
     lake.wait(1)
     new = ManifestFile(NAMES[1], len(parts[NAMES[1]]))
-    lake.put(f"{FOLDER}/again/_MANIFEST.json", manifest_bytes([new]))
+    lake.put(f"{FOLDER}/_MANIFEST.json", manifest_bytes([new]))
     (imu,) = put(lake, parts, NAMES[1])
     lake.wait(QUIET_NS // SECOND_NS)
     lake.build_all()
@@ -190,7 +190,8 @@ def test_only_the_newest_manifest_of_a_recording_rules(lake: Lake, parts: dict[s
 def test_decode_rejects_a_bad_manifest_naming_the_field(lake: Lake, content: bytes, said: str) -> None:
     key = f"{FOLDER}/_MANIFEST.json"
     lake.objects.write(f"s3://scenelake-landing/{key}", content)
-    drop = Drop("id", "scenelake-landing", key, "null", len(content), "e", 1, "fleet", "car", "monday", "drive")
+    names = ("fleet", "car", "monday", "drive")
+    drop = Drop("id", "scenelake-landing", key, "null", len(content), "e", 1, *names, recording="rec")
     outcome = DecodeTask(lambda: lake.objects, lake.paths, DecodeConfig(), "r")(drop)
     assert (outcome.verdict, outcome.reason, outcome.format) == ("rejected", "bad_manifest", None)
     assert said in (outcome.detail or "")
