@@ -75,7 +75,7 @@ def airflow_environment(config: StackConfig) -> dict[str, str]:
         # A laptop wants to see a new file and a new event in seconds; the defaults are for fleets.
         "dag_processor": {
             "refresh_interval": 10,
-            "min_file_process_interval": 15,
+            "min_file_process_interval": 30,
             "parsing_processes": 1,
             "bundle_refresh_check_interval": 5,
         },
