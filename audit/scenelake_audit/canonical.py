@@ -83,15 +83,7 @@ def _in_order(rows: pa.Table, key: Sequence[str]) -> pa.Table:
 
 def row_text(row: Mapping[str, Any]) -> str:
     """All values of a row as JSON with sorted keys; what JSON lacks is written as Python shows it."""
-    return json.dumps(_plain(row), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    return value if value is None or isinstance(value, int | float | str) else repr(value)
+    return json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=repr)
 
 
 def _column(kind: pa.DataType, values: list[Any]) -> Iterator[bytes]:

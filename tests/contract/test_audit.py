@@ -336,6 +336,7 @@ def plant_files_and_documents(p: Planter) -> Found:
         ("I3.chain", "00000002.json"),
         ("I3.merkle", "r00000002"),
         ("I3.attempt", "r00000002"),
+        ("I3.attempt", "r00000002, table scene, snapshot"),
         ("I3.built", lake.names["second"]),
         ("I3.delta", "r00000003 replaced"),
         ("I3.ancestry", "qc_result"),
@@ -358,8 +359,11 @@ def plant_a_broken_chain(p: Planter) -> Found:
     p.put(f"{releases}/00000002.json", None)
     small = p.live_files("drive")[0]
     p.put(small, p.lake.objects.read(small)[:-1] + b"?")
+    cut = p.live_files("raw_object")[0]
+    p.put(cut, p.lake.objects.read(cut)[:-1])
     return {
         ("I4.sha256", small),
+        ("I4.exists", cut),
         ("I3.chain", "00000001.json"),
         ("I3.chain", "00000002.json"),
         ("I1.release", p.lake.names["second"]),
@@ -417,6 +421,10 @@ def plant_rows(p: Planter) -> Found:
     unbalanced["nbr_messages"] += 1
     unexplained = pick("message_account", d2, channel="/lidar", drop_id=p.lake.names["second"])
     unexplained |= {"nbr_accepted": unexplained["nbr_accepted"] - 1, "nbr_unassigned": 1}
+    undercounted = pick("message_account", d4, channel="/lidar", drop_id=p.lake.names["cut"])
+    undercounted |= {"nbr_messages": 0, "nbr_accepted": 0}
+    overcounted = pick("message_account", d1, channel="/odd", drop_id=p.lake.names["late"])
+    overcounted |= {"nbr_messages": overcounted["nbr_messages"] + 1, "nbr_accepted": overcounted["nbr_accepted"] + 1}
     tables["quarantine"] = [r for r in tables["quarantine"] if r["drive_id"] != d3]
     p.commit_rows(tables)
     return {
@@ -425,6 +433,8 @@ def plant_rows(p: Planter) -> Found:
         ("I2.reason", f"{p.lake.names['second']}, /lidar"),
         ("I2.reason", d3),
         ("I2.balance", f"{p.lake.names['cut']}, /imu"),
+        ("I2.recording", "late.mcap), /odd"),
+        ("I2.recording", f"{p.lake.names['cut']} (fleet/car/d4/a.mcap), /lidar"),
         ("I2.account", p.lake.names["cut"]),
         ("I3.payload", misplaced["sample_data_id"]),
         ("I3.payload", nowhere["sample_data_id"]),
@@ -459,6 +469,14 @@ def test_a_wrong_lake_is_caught(lake: SmallLake, caught: set[str], plant: Callab
     collateral = {"I3.payload", "I4.sha256", "I4.orphan", "I2.recording", "I3.ancestry", "I3.content", "I2.gold"}
     assert set(report.counts) <= {c for c, _ in expected} | collateral, report.to_text()
     caught |= {check for check, _ in expected}
+
+
+def test_a_file_of_a_batch_at_work_is_no_orphan(lake: SmallLake) -> None:
+    with Planter(lake) as planter:
+        batch_id = _open_batch(planter)["batch_id"]
+        planter.put(f"{lake.settings.lake_uri}/gold/imu/data/drive_date=2024-01-01/{batch_id}-0.parquet", b"soon")
+        report = audit(place(lake), STRICT)
+    assert report.is_clean, report.to_text()
 
 
 def test_the_lake_is_clean_again_and_the_command_says_so(lake: SmallLake, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,11 @@ import pytest
 from moto import mock_aws
 
 from scenelake.adapters.dynamo_ledger import DynamoLedger
+from scenelake.adapters.ledger_items import parts_item
 from scenelake.adapters.memory_ledger import MemoryLedger
 from scenelake.contracts import ids
 from scenelake.contracts.drops import BatchState, Drop, DropState, IgnoredEvent, RecordingParts, Settlement
-from scenelake.contracts.errors import ConfigurationError, FencedError, ScenelakeError
+from scenelake.contracts.errors import BadInputError, ConfigurationError, FencedError, ScenelakeError
 from scenelake.ledger.protocol import ClaimLimits, Ledger
 from scenelake.stack.template import load_template
 
@@ -234,6 +235,15 @@ def test_a_manifest_of_twenty_thousand_files_fits(ledger: Ledger) -> None:
     assert ledger.parts_of(a.drive_id, ["bag"]) == [parts]
 
 
+def test_a_manifest_that_no_item_could_hold_is_bad_input() -> None:
+    """The door rejects it and says why; as an error of DynamoDB it would come back for ever."""
+    a = a_part("a")
+    sizes = {f"{a.key}/{ids.drop_id('b', str(i), 'v')}": i for i in range(20_000)}
+    with pytest.raises(BadInputError, match="20000 files take") as raised:
+        parts_item(replace(manifest(a), sizes_bytes=sizes))
+    assert raised.value.reason == "bad_manifest"
+
+
 def test_an_event_that_announces_no_drop_is_kept_once(ledger: Ledger) -> None:
     test = IgnoredEvent("s3:TestEvent", "S3 tests its notifications", 5, bucket="landing")
     gone = IgnoredEvent("ObjectRemoved:Delete", "announces no new object", 3, "landing", "f/v/d/a", "v1")
@@ -381,6 +391,22 @@ def test_drops_past_their_last_attempt_are_rejected_as_poison_with_evidence(ledg
         ledger.settle(first.batch_id, 2, built(a), 1_001)
     register(ledger, a_drop("next", at_ns=1_000))
     assert ledger.claim(LIMITS, 1_002) is not None, "its drive is free again"
+
+
+def test_an_attempt_that_no_run_began_counts_for_nothing(ledger: Ledger) -> None:
+    """Builds may take longer than a lease, and the next batch's run waits for a place in Airflow's queue."""
+    (a,) = register(ledger, a_drop("a"))
+    for attempt in range(1, 6):
+        batch = ledger.claim(LIMITS, 1_000 * attempt, f"run {attempt}")
+        assert batch is not None
+        assert (batch.attempt, batch.is_waiting, batch.nbr_unbegun) == (attempt, True, attempt - 1)
+    assert not ledger.renew(batch.batch_id, 5, 5_001).is_waiting
+    last = ledger.claim(LIMITS, 6_000, "run 6")
+    assert last is not None
+    ledger.hand_back(last.batch_id, 6, 6_001, "decode failed")
+    assert ledger.claim(LIMITS, 7_000, "run 7") is None
+    assert states(ledger, [a]) == [DropState.REJECTED]
+    assert "attempt 4 lapsed before a run began it" in (ledger.get(a).reason or "")
 
 
 def test_what_brings_a_batch_down_takes_no_other_drive_with_it(ledger: Ledger) -> None:

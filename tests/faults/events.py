@@ -20,9 +20,12 @@ from scenelake.contracts.manifests import ManifestFile, manifest_bytes
 from scenelake.contracts.paths import MANIFEST_NAME
 from scenelake.stack.supervisor import EVENTS
 
-EVENTS_WANTED = 1000
+OBJECTS = 340
+COPIES = 3
+"""Every event is sent this often, so each fault has its thousand events and more."""
 _VERSIONS = 5
-_LOST_SHARE = 0.3
+_LOST_SHARE = 0.7
+"""Of three copies all are lost for a third of the objects."""
 _PIECES = 300
 
 
@@ -67,6 +70,11 @@ class Bench:
         self.random.shuffle(parts)
         return parts[:nbr_parts]
 
+    def objects(self) -> list[Part]:
+        """The objects of an event fault, each of whose events S3 sends ``COPIES`` times from now on."""
+        self.stack.wounds.aws({"events": {"copies": [COPIES, COPIES]}})
+        return self.shuffled(self.amount(OBJECTS, PARTS_PER_DRIVE))
+
     def put(self, parts: Sequence[Part]) -> int:
         for i, one in enumerate(parts):
             self.landing.put(one)
@@ -96,54 +104,56 @@ class Did:
 def doubled_and_shuffled(bench: Bench) -> Did:
     """Every event one to five times, each copy late by up to three seconds."""
     bench.stack.wounds.aws({"seed": bench.random.randrange(1000), "events": {"copies": [1, 5], "shuffle_seconds": 3.0}})
-    # Three copies on average.
-    bench.put(bench.shuffled(bench.amount(EVENTS_WANTED * 2 // 5, PARTS_PER_DRIVE)))
+    bench.put(bench.shuffled(bench.amount(OBJECTS * 6 // 5, PARTS_PER_DRIVE)))
     time.sleep(4)
     counts = bench.stack.wounds.aws_counts().get("events", {})
     return Did(
         "×1–5, late by ≤ 3 s",
-        bench.amount(EVENTS_WANTED),
+        bench.amount(OBJECTS * COPIES),
         notes=(f"{counts.get('announced', 0)} events sent as {counts.get('sent')}",),
     )
 
 
 def deleted_after_put(bench: Bench) -> Did:
     """A third stays, a third gets a delete marker (its version must be built), a third is erased at once."""
-    parts = bench.shuffled(bench.amount(EVENTS_WANTED, PARTS_PER_DRIVE))
+    parts = bench.objects()
     for i, one in enumerate(parts):
         bench.landing.put(one)
         if i % 3 == 1:
             bench.landing.mark_deleted(one.key)
         elif i % 3 == 2:
             bench.landing.erase(one.key)
-    return Did("⅓ kept, ⅓ marked, ⅓ erased", len(parts))
+    return Did("⅓ kept, ⅓ marked, ⅓ erased", len(parts) * COPIES)
 
 
 def new_versions(bench: Bench) -> Did:
     """The same key five times: four contents of one length of time, and the first content once more."""
-    nbr_keys = bench.amount(EVENTS_WANTED // _VERSIONS, 2)
+    nbr_keys = bench.amount(OBJECTS // _VERSIONS, 2)
+    bench.stack.wounds.aws({"events": {"copies": [COPIES, COPIES]}})
     puts: list[Part] = []
     while len(puts) < nbr_keys * _VERSIONS:
         drive = bench.next_drive
         for i, one in enumerate(bench.new_drive(nbr_parts=_VERSIONS)):
             bodies = [part(seed, part_start_ns(drive, i)) for seed in range(_VERSIONS - 1)]
             puts += [Part(one.key, body) for body in (*bodies, bodies[0])]
-    return Did(f"×{_VERSIONS} on each key", bench.put(puts))
+    return Did(f"×{_VERSIONS} on each key", bench.put(puts) * COPIES)
 
 
 def redelivered(bench: Bench) -> Did:
     """Event runner and triggerer stand still amid their work for longer than their messages stay hidden."""
-    parts = bench.shuffled(bench.amount(EVENTS_WANTED, PARTS_PER_DRIVE))
+    parts = bench.objects()
     nbr_holds = bench.amount(10, 2)
     # Longer than a message of either queue stays hidden.
     seconds = 1.3 * bench.stack.patience_seconds
     for i in range(nbr_holds):
-        bench.put(parts[i::nbr_holds])
-        with bench.stack.held((EVENTS, TRIGGERER)[i % 2], seconds):
-            bench.say(f"{(EVENTS, TRIGGERER)[i % 2]} stands still for {seconds:.1f} s")
-        # Ten messages are taken at a time, and given back when their time is over: receives that nobody follows up.
+        name = (EVENTS, TRIGGERER)[i % 2]
+        bench.say(f"{name} stands still for {seconds:.1f} s")
+        # What it asked for before is handed to it while it stands, and to another call when that time is over.
+        with bench.stack.held(name, seconds):
+            bench.put(parts[i::nbr_holds])
         _take_and_drop(bench.landing, bench.landing.settings.event_queue_url, 30, visibility_seconds=1)
-    return Did(f"{nbr_holds} stand-stills of {seconds:.1f} s", len(parts))
+    # One more than were sent: without that, nothing was delivered twice and nothing was shown.
+    return Did(f"{nbr_holds} stand-stills of {seconds:.1f} s", len(parts) * COPIES + 1)
 
 
 def poisoned(bench: Bench) -> Did:
@@ -151,7 +161,7 @@ def poisoned(bench: Bench) -> Did:
     landing, queue = bench.landing, bench.landing.settings.event_queue_url
     poison = ["not JSON", "[]", "{}", '{"Records": [{"eventName": "ObjectCreated:Put"}]}', '"text"', "\u00e4" * 5000]
     nbr_before = landing.nbr_queued(landing.settings.event_dead_letter_queue_url)
-    parts = bench.shuffled(bench.amount(EVENTS_WANTED, PARTS_PER_DRIVE))
+    parts = bench.objects()
     nbr_poison = 0
     for i, one in enumerate(parts):
         if i % 20 == 0:
@@ -165,19 +175,21 @@ def poisoned(bench: Bench) -> Did:
         time.sleep(1)
     found = f"{nbr_dead} of {nbr_poison} unreadable messages are in the dead-letter queue"
     return Did(
-        f"{nbr_poison} unreadable messages", len(parts), notes=(found,),
+        f"{nbr_poison} unreadable messages", len(parts) * COPIES, notes=(found,),
         broken=() if nbr_dead == nbr_poison else (found,),
     )  # fmt: skip
 
 
 def lost(bench: Bench) -> Did:
-    """A third of the events vanish from the queue; the reconciler must find the objects."""
+    """Most events vanish from the queue; the reconciler must find the objects that none is left of."""
     landing = bench.landing
-    parts = bench.shuffled(bench.amount(EVENTS_WANTED, PARTS_PER_DRIVE))
+    parts = bench.objects()
     with bench.stack.held(EVENTS, 0):
         bench.put(parts)
-        nbr_lost = _take_and_drop(landing, landing.settings.event_queue_url, round(len(parts) * _LOST_SHARE), None)
-    return Did(f"{nbr_lost} events lost", len(parts) - nbr_lost, notes=(f"{nbr_lost} events were deleted unread",))
+        nbr_lost = _take_and_drop(
+            landing, landing.settings.event_queue_url, round(len(parts) * COPIES * _LOST_SHARE), None
+        )
+    return Did(f"{nbr_lost} of {len(parts) * COPIES} events lost", len(parts) * COPIES - nbr_lost)
 
 
 def in_pieces(bench: Bench) -> Did:

@@ -23,7 +23,7 @@ from scenelake.stack.supervisor import AWS, EVENTS
 
 PATIENCE_SECONDS = 5
 QUIET_SECONDS = 2
-CLAIM_MAX_DROPS = 128
+CLAIM_MAX_DROPS = 512
 SCHEDULER, TRIGGERER = "scheduler", "triggerer"
 _HANDLED = re.compile(r'"(drop registered|drop known already|event ignored)"')
 

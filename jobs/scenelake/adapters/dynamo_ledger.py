@@ -46,8 +46,10 @@ from scenelake.ledger.transitions import (
     after_last_attempt,
     check_settlements,
     is_claimable,
+    is_last_attempt,
     new_batch_id,
     registered,
+    unbegun,
     why_ended,
 )
 from scenelake.runtime.settings import Settings
@@ -87,8 +89,9 @@ class DynamoLedger:
 
     def drops(self, *, state: DropState | None = None, drive_id: str | None = None) -> Iterator[Drop]:
         if drive_id is not None:
-            rows = self._table.query("by_drive", "drive_id = :v", {":v": drive_id})
-            yield from (d for d in map(drop_of, rows) if state is None or d.state is state)
+            # A build that took a lagging state for the truth would leave out what was built a moment ago.
+            found = self._drops([drop.drop_id for drop in self._proposed(drive_id)])
+            yield from (d for d in found if state is None or d.state is state)
             return
         states = [state] if state else list(DropState)
         queues = [map(drop_of, self._table.query("by_state", "state_key = :v", {":v": drop_pk(one)})) for one in states]
@@ -160,12 +163,16 @@ class DynamoLedger:
         self._open_batch(batch_id, attempt)
         self._set_lease(batch_id, attempt, now_ns, failure)
 
+    def _proposed(self, drive_id: str) -> list[Drop]:
+        """A drive's drops as the index has them, oldest first."""
+        return [drop_of(item) for item in self._table.query("by_drive", "drive_id = :v", {":v": drive_id})]
+
     def _ready(self, limits: ClaimLimits, now_ns: int, drive_id: str) -> list[Drop]:
         """The drive's drops that wait for nothing; none while a batch holds the drive."""
         found = {item["pk"] for item in self._table.get_many([drive_pk(drive_id), parts_pk(drive_id, "")])}
         if drive_pk(drive_id) in found:
             return []
-        known = list(self.drops(drive_id=drive_id))
+        known = self._proposed(drive_id)
         pending = [drop for drop in known if drop.state is DropState.PENDING]
         recordings = {drop.recording for drop in pending}
         if recordings <= {""} and not found:
@@ -188,7 +195,14 @@ class DynamoLedger:
             if not drops:
                 return None
             drop_ids = tuple(drop.drop_id for drop in drops)
-            batch = Batch(new_batch_id(drops, now_ns), 1, now_ns + limits.lease_ns, drop_ids, claimant=claimant)
+            batch = Batch(
+                new_batch_id(drops, now_ns),
+                1,
+                now_ns + limits.lease_ns,
+                drop_ids,
+                claimant=claimant,
+                is_waiting=claimant is not None,
+            )
             lost = self._take(batch, drops, Transition(now_ns, DropState.CLAIMED, batch.batch_id, 1, reason), limits)
             if lost is None:
                 return batch
@@ -211,14 +225,15 @@ class DynamoLedger:
             return lost_ids(first, failed) | {batch.batch_id}
         lost: set[str] = set()
         for part in rest:
-            lost |= self._take_more(batch.batch_id, without(part, lost))
+            lost |= self._take_more(batch.batch_id, 1, without(part, lost))
         return None
 
-    def _take_more(self, batch_id: str, part: list[DriveWrites]) -> set[str]:
+    def _take_more(self, batch_id: str, attempt: int, part: list[DriveWrites]) -> set[str]:
+        """One more transaction of a claim, less the drives that lost a write; returns the ids of what was lost."""
         lost: set[str] = set()
         while part:
             try:
-                transact(self._table, self._guard(batch_id, 1), part)
+                transact(self._table, self._guard(batch_id, attempt), part)
                 break
             except ConditionFailedError as failed:
                 if 0 in failed.lost:
@@ -242,13 +257,14 @@ class DynamoLedger:
             return None
         old, held = batch_of(item), self._held(item)
         lease = {"lease_until_ns": now_ns + limits.lease_ns, "lease_ns": limits.lease_ns}
-        sets: Item = {"attempt": old.attempt + 1, "failure": None, "claimant": claimant, **lease}
+        waits = {"is_waiting": True if claimant is not None else None, "nbr_unbegun": unbegun(old)}
+        sets: Item = {"attempt": old.attempt + 1, "failure": None, "claimant": claimant, **waits, **lease}
         seen = {name: item[name] for name in ("attempt", "state", "lease_until_ns")}
         # Raising the attempt fences off whoever still works on the last one, so it comes first in every case.
         head = self._table.updating(item["pk"], sets, where=seen)
         taken = batch_of({**item, **sets})
         try:
-            if not held or old.attempt >= limits.max_attempts:
+            if not held or is_last_attempt(old, limits.max_attempts):
                 self._table.update(head)
                 self._end(
                     {**item, **sets}, after_last_attempt(held, old, len(item["drive_ids"]), self.history, now_ns), {}
@@ -256,11 +272,14 @@ class DynamoLedger:
                 return None
             claimed = Transition(now_ns, DropState.CLAIMED, batch_id, taken.attempt, why_ended(old))
             units = (DriveWrites(d.drive_id, (d.drop_id,), (self._moving(d, claimed),)) for d in held)
-            for part in packed(units):
-                transact(self._table, head, part)
-                head = self._guard(batch_id, taken.attempt)
+            first, *rest = packed(units)
+            transact(self._table, head, first)
         except ConditionFailedError:
             return None
+        # The batch is taken. A drop that the attempt before ended just now is lost to it, the others are not: what
+        # is CLAIMED under the batch's name belongs to it, whichever attempt wrote that.
+        for part in rest:
+            self._take_more(batch_id, taken.attempt, part)
         return taken
 
     def _end(self, batch: Item, ends: Mapping[str, Transition], outcomes: Mapping[str, dict[str, object]]) -> None:
@@ -309,7 +328,7 @@ class DynamoLedger:
 
     def _set_lease(self, batch_id: str, attempt: int, lease_until_ns: int, failure: str | None = None) -> Batch:
         where = {"attempt": attempt, "state": str(BatchState.OPEN)}
-        sets = {"lease_until_ns": lease_until_ns, "failure": failure}
+        sets = {"lease_until_ns": lease_until_ns, "failure": failure, "is_waiting": None}
         update = self._table.updating(batch_pk(batch_id), sets, where=where)
         try:
             return batch_of(self._table.update(update))
@@ -349,5 +368,5 @@ def _batch_item(batch: Batch, drive_ids: Sequence[str], lease_ns: int, now_ns: i
         "drop_ids": list(batch.drop_ids),
         "drive_ids": list(drive_ids),
         "created_at_ns": now_ns,
-        **({"claimant": batch.claimant} if batch.claimant else {}),
+        **({"claimant": batch.claimant, "is_waiting": True} if batch.claimant is not None else {}),
     }

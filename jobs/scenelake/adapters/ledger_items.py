@@ -11,11 +11,15 @@ from typing import Any
 from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from scenelake.contracts.drops import Batch, BatchState, Drop, DropState, IgnoredEvent, RecordingParts
+from scenelake.contracts.errors import BadInputError
 
 Item = dict[str, Any]
 
 IGNORED = "EVENT#IGNORED"
 """Key of the index ``by_state`` under which events that announced no drop are listed."""
+
+MAX_PARTS_BYTES = 390_000
+"""DynamoDB's items hold 400 KB; a key is at most 1 KB, and so are the rest of a manifest's attributes together."""
 
 _SERIALIZER = TypeSerializer()
 _DESERIALIZER = TypeDeserializer()
@@ -95,12 +99,24 @@ def batch_of(item: Item) -> Batch:
         state=BatchState(item["state"]),
         failure=item.get("failure"),
         claimant=item.get("claimant"),
+        is_waiting=bool(item.get("is_waiting")),
+        nbr_unbegun=item.get("nbr_unbegun", 0),
     )
 
 
 def parts_item(parts: RecordingParts) -> Item:
-    """A manifest's item. Twenty thousand keys would be more than DynamoDB's 400 KB, but for their likeness."""
+    """A manifest's item. Twenty thousand keys would be more than DynamoDB's 400 KB, but for their likeness.
+
+    Raises:
+        BadInputError: reason ``bad_manifest`` for keys too many and too unlike to fit, random names for example.
+    """
     sizes = zlib.compress(json.dumps(parts.sizes_bytes).encode())
+    if len(sizes) > MAX_PARTS_BYTES:
+        raise BadInputError(
+            f"files: the names of {len(parts.sizes_bytes)} files take {len(sizes)} bytes compressed, expected at most "
+            f"{MAX_PARTS_BYTES}: list fewer, as recordings of their own, or name them by number",
+            reason="bad_manifest",
+        )
     item: Item = {name: getattr(parts, name) for name in ("recording", "drop_id", "stored_at_ns")}
     return {
         "pk": parts_pk(parts.drive_id, parts.recording),

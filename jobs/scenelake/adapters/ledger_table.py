@@ -21,6 +21,8 @@ _BUSY = frozenset(
         "InternalServerError",
         "ServiceUnavailable",
         "TransactionInProgressException",
+        # A write of its own met a transaction on the same item, which says nothing of its condition.
+        "TransactionConflictException",
     }
 )
 _LOST = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
@@ -233,7 +235,7 @@ def _translated(error: ClientError, operation: str, table: str) -> Exception:
     code = error.response["Error"]["Code"]
     if code == "ConditionalCheckFailedException":
         return ConditionFailedError([0], error.response.get("Item"))
-    if code in ("TransactionCanceledException", "TransactionConflictException"):
+    if code == "TransactionCanceledException":
         reasons = [r.get("Code", "None") for r in error.response.get("CancellationReasons", [{"Code": "None"}])]
         if any(reason in _BUSY for reason in reasons):
             return TransientError(f"{operation} on table {table}: busy ({', '.join(reasons)})")

@@ -23,8 +23,10 @@ from scenelake.ledger.transitions import (
     after_last_attempt,
     check_settlements,
     is_claimable,
+    is_last_attempt,
     new_batch_id,
     registered,
+    unbegun,
     why_ended,
 )
 
@@ -123,7 +125,8 @@ class MemoryLedger:
     def renew(self, batch_id: str, attempt: int, now_ns: int) -> Batch:
         with self._lock:
             batch = self._open_batch(batch_id, attempt)
-            return self._keep(replace(batch, lease_until_ns=now_ns + self._leases_ns[batch_id], failure=None))
+            lease_until_ns = now_ns + self._leases_ns[batch_id]
+            return self._keep(replace(batch, lease_until_ns=lease_until_ns, failure=None, is_waiting=False))
 
     def drops_of(self, batch_id: str, attempt: int) -> tuple[Drop, ...]:
         with self._lock:
@@ -150,7 +153,8 @@ class MemoryLedger:
 
     def hand_back(self, batch_id: str, attempt: int, now_ns: int, failure: str | None = None) -> None:
         with self._lock:
-            self._keep(replace(self._open_batch(batch_id, attempt), lease_until_ns=now_ns, failure=failure))
+            batch = self._open_batch(batch_id, attempt)
+            self._keep(replace(batch, lease_until_ns=now_ns, failure=failure, is_waiting=False))
 
     def _ready(self, limits: ClaimLimits, now_ns: int, drive_id: str) -> list[Drop]:
         known = list(self.drops(drive_id=drive_id))
@@ -178,16 +182,18 @@ class MemoryLedger:
         claimed = Transition(now_ns, DropState.CLAIMED, batch_id, 1, reason)
         for drop in drops:
             self._move(drop.drop_id, claimed)
-        return self._keep(
-            Batch(batch_id, 1, now_ns + limits.lease_ns, tuple(d.drop_id for d in drops), claimant=claimant)
-        )
+        drop_ids = tuple(d.drop_id for d in drops)
+        lease_until_ns = now_ns + limits.lease_ns
+        is_waiting = claimant is not None
+        return self._keep(Batch(batch_id, 1, lease_until_ns, drop_ids, claimant=claimant, is_waiting=is_waiting))
 
     def _reclaim(self, old: Batch, limits: ClaimLimits, now_ns: int, claimant: str | None = None) -> Batch | None:
         if old.state is BatchState.CLOSED or old.lease_until_ns > now_ns:
             return None
         held = self._held(old)
-        batch = self._keep(replace(old, attempt=old.attempt + 1))
-        if old.attempt >= limits.max_attempts:
+        waits = {"is_waiting": claimant is not None, "nbr_unbegun": unbegun(old)}
+        batch = self._keep(replace(old, attempt=old.attempt + 1, **waits))
+        if is_last_attempt(old, limits.max_attempts):
             nbr_drives = len({self._rows[i].drop.drive_id for i in old.drop_ids})
             ends = after_last_attempt(held, old, nbr_drives, self.history, now_ns)
             for drop_id, end in ends.items():

@@ -82,6 +82,8 @@ class Batch:
     Attributes:
         failure: why the current attempt was handed back, for a person; None while it is not.
         claimant: who claimed the current attempt (a run of ingest_drops), so that its retry gets the batch back.
+        is_waiting: the claimant's run that is to work on the current attempt has given no sign of life yet.
+        nbr_unbegun: earlier attempts that ended so; they say nothing against the drops.
     """
 
     batch_id: str
@@ -91,6 +93,8 @@ class Batch:
     state: BatchState = BatchState.OPEN
     failure: str | None = None
     claimant: str | None = None
+    is_waiting: bool = False
+    nbr_unbegun: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class Ledger(Protocol):
         ...
 
     def expect_parts(self, parts: RecordingParts) -> None:
-        """Records what a recording's manifest lists; the newest manifest of a recording stays."""
+        """Records what a recording's manifest lists; the newest manifest of a recording stays. Raises
+        BadInputError for more than the ledger can hold of one manifest."""
         ...
 
     def parts_of(self, drive_id: str, recordings: Sequence[str]) -> list[RecordingParts]:

@@ -16,7 +16,7 @@ def select(
     claimable: Callable[[str], Sequence[Drop]],
     contended: Collection[str] = frozenset(),
 ) -> list[Drop]:
-    """Fills a batch from the oldest drops, a whole drive at a time where the limits allow.
+    """Fills a batch from the oldest drops, whole drives; only one that is larger than a batch is cut.
 
     A drive that came back from a batch which failed at every attempt gets a batch of its own, so that what
     brings a batch down takes no other drive with it.
@@ -39,12 +39,16 @@ def select(
         if drive in seen_drives:
             continue
         seen_drives.add(drive)
-        is_alone = is_suspect(first)
-        if drive in contended or (is_alone and chosen):
+        if drive in contended or (is_suspect(first) and chosen):
             continue
-        for drop in claimable(drive):
-            if drop.drop_id in contended:
-                continue
+        found = [drop for drop in claimable(drive) if drop.drop_id not in contended]
+        is_alone = any(map(is_suspect, found))
+        if is_alone and chosen:
+            continue
+        if chosen and not _fit(found, max_drops - len(chosen), limits.max_bytes - nbr_bytes):
+            # A recording that is cut is built twice, so one that fits into a batch is left for the next.
+            return chosen
+        for drop in found:
             if chosen and (len(chosen) >= max_drops or nbr_bytes + drop.size_bytes > limits.max_bytes):
                 return chosen
             chosen.append(drop)
@@ -52,6 +56,10 @@ def select(
         if len(chosen) >= max_drops or (is_alone and chosen):
             return chosen
     return chosen
+
+
+def _fit(drops: Sequence[Drop], nbr_free: int, bytes_free: int) -> bool:
+    return len(drops) <= nbr_free and sum(drop.size_bytes for drop in drops) <= bytes_free
 
 
 def is_suspect(drop: Drop) -> bool:

@@ -104,8 +104,24 @@ def check_settlements(settlements: Sequence[Settlement]) -> None:
         raise ScenelakeError("expected one settlement per drop, got two for the same one")
 
 
+def unbegun(batch: Batch) -> int:
+    """Attempts at a batch, whose lease has ended, that no run ever began."""
+    return batch.nbr_unbegun + batch.is_waiting
+
+
+def is_last_attempt(batch: Batch, max_attempts: int) -> bool:
+    """Whether a batch, whose lease has ended, is to be given up.
+
+    Where builds take longer than a lease, a batch's lease may end while its run still waits for a place in
+    Airflow's queue. That fences the attempt off, as any other, but is no evidence against the drops.
+    """
+    return batch.attempt - unbegun(batch) >= max_attempts
+
+
 def why_ended(batch: Batch) -> str:
     """How the current attempt of a batch, whose lease has ended, came to its end."""
+    if batch.is_waiting:
+        return f"the lease of attempt {batch.attempt} lapsed before a run began it"
     return (
         f"attempt {batch.attempt} was handed back: {batch.failure}"
         if batch.failure

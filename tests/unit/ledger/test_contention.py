@@ -1,6 +1,9 @@
 """Claims that race for the same drops on DynamoDB: what an index proposes may be gone by the time it is claimed."""
 
+from unittest.mock import Mock
+
 import pytest
+from botocore.exceptions import ClientError
 
 from scenelake.adapters import dynamo_ledger, ledger_transactions
 from scenelake.adapters.dynamo_ledger import MAX_TRIES, DynamoLedger
@@ -80,6 +83,46 @@ def test_a_claim_that_outlives_its_lease_takes_nothing_more(zone, monkeypatch) -
         mine.claim(LIMITS, 6)
     states = [drop.state for drop in map(mine.get, drop_ids) if drop]
     assert states == [DropState.CLAIMED] * 2 + [DropState.PENDING] * 4
+
+
+@pytest.mark.usefixtures("small_transactions")
+def test_a_takeover_that_finds_a_drop_ended_meanwhile_goes_on_with_the_rest(zone, monkeypatch) -> None:
+    ledger = zone.ledger
+    drop_ids = register(ledger, *(f"f/v/d{i}/a" for i in range(6)))
+    batch = ledger.claim(LIMITS, 5)
+    assert batch is not None
+    held = ledger._held
+
+    def half_settled(item):
+        found = held(item)
+        monkeypatch.setattr(ledger, "_held", held)
+        ledger.settle(batch.batch_id, 1, [Settlement(drop_ids[5], DropState.BUILT)], 1_000)
+        return found
+
+    monkeypatch.setattr(ledger, "_held", half_settled)
+    again = ledger.claim(LIMITS, 1_000)
+    assert again is not None, "the attempt was raised, so whoever raised it must get the batch"
+    assert [d.drop_id for d in ledger.drops_of(batch.batch_id, again.attempt)] == drop_ids[:5]
+
+
+def test_a_write_that_meets_a_transaction_is_not_fenced_off(zone, monkeypatch) -> None:
+    register(zone.ledger, "f/v/d1/a")
+    batch = zone.ledger.claim(LIMITS, 5)
+    met = ClientError({"Error": {"Code": "TransactionConflictException"}}, "UpdateItem")
+    client = Mock(update_item=Mock(side_effect=met), get_item=zone.ledger._table._client.get_item)
+    monkeypatch.setattr(zone.ledger._table, "_client", client)
+    with pytest.raises(TransientError, match="TransactionConflict"):
+        zone.ledger.renew(batch.batch_id, 1, 6)
+
+
+def test_a_drive_is_told_as_it_is_and_not_as_the_index_has_it(zone, monkeypatch) -> None:
+    """A build takes in what an earlier one built, and that may have ended a moment ago."""
+    (a,) = register(zone.ledger, "f/v/d1/a")
+    stale = list(zone.ledger._table.query("by_drive", "drive_id = :v", {":v": zone.ledger.get(a).drive_id}))
+    batch = zone.ledger.claim(LIMITS, 5)
+    zone.ledger.settle(batch.batch_id, 1, [Settlement(a, DropState.BUILT)], 6)
+    monkeypatch.setattr(zone.ledger._table, "query", lambda *_: iter(stale))
+    assert [d.state for d in zone.ledger.drops(drive_id=stale[0]["drive_id"])] == [DropState.BUILT]
 
 
 def test_a_takeover_during_a_settlement_makes_it_fail_as_a_whole(zone, monkeypatch) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from scenelake.contracts.drops import Drop
@@ -40,6 +42,20 @@ DROPS = [a_drop("a", "X"), a_drop("b", "Y"), a_drop("c", "X"), a_drop("d", "Z")]
 )
 def test_batches_fill_from_the_oldest_drop_a_drive_at_a_time(kwargs: dict[str, int], expected: str) -> None:
     assert chosen(DROPS, **kwargs) == expected
+
+
+def test_a_drive_that_fits_into_a_batch_is_not_cut() -> None:
+    drops = [a_drop("a", "X"), a_drop("b", "Y"), a_drop("c", "Y"), a_drop("d", "Z")]
+    assert chosen(drops, drops_most=2) == "a"
+    assert chosen(drops, drops_most=2, held="X") == "bc"
+    assert chosen(drops, drops_most=1, held="X") == "b", "one that is larger than a batch is"
+
+
+def test_a_drive_is_alone_whichever_of_its_drops_is_a_suspect() -> None:
+    suspect = replace(a_drop("c", "X"), batch_id="b1")
+    drops = [a_drop("a", "X"), a_drop("b", "Y"), suspect]
+    assert chosen(drops) == "ac"
+    assert chosen([drops[1], drops[0], suspect]) == "b"
 
 
 def test_candidates_are_read_only_as_far_as_needed() -> None:
