@@ -23,7 +23,7 @@ class Database:
         folder: an empty folder for the file and what does not fit in memory.
     """
 
-    def __init__(self, folder: Path, memory: str = "512MB") -> None:
+    def __init__(self, folder: Path, memory: str = "256MB") -> None:
         self._connection = duckdb.connect(str(folder / "audit.duckdb"))
         self._connection.execute(f"SET memory_limit = '{memory}'")
         self._connection.execute(f"SET temp_directory = '{folder / 'spill'}'")

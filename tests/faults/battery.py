@@ -1,6 +1,5 @@
 """The whole battery: faults one after another on one stack, then the same drops without any, then the comparison."""
 
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -111,7 +110,7 @@ class Battery:
         for _ in range(_WARM_WAVES):
             load.wave()
         self._settle(bench)
-        reconcile(self.stack, bench.landing.settings, bench.fault)
+        reconcile(self.stack, bench.landing.settings, bench.fleet)
         return Did("failpoints recorded", notes=(f"{len(self.stack.wounds.seen())} failpoints",))
 
     def _kill_first(self, bench: Bench) -> Did:
@@ -141,7 +140,7 @@ class Battery:
         self.say(f"== {name}")
         started_at, nbr_before = time.monotonic(), bench.stack.nbr_handled()
         nbr_puts = self._nbr_puts()
-        bench.fault = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+        bench.fault = name
         did = fault(bench)
         if heal:
             bench.stack.wounds.heal()
@@ -149,7 +148,7 @@ class Battery:
         bench.stack.wounds.heal()
         judgement = audit(bench.stack.home)
         outcome = Outcome(
-            fault=bench.fault, dose=did.dose, seed=self.seed, nbr_events=bench.stack.nbr_handled() - nbr_before,
+            fault=name, dose=did.dose, seed=self.seed, nbr_events=bench.stack.nbr_handled() - nbr_before,
             wanted_events=did.wanted_events, nbr_kills=did.nbr_kills, wanted_kills=did.wanted_kills,
             nbr_drops=self._nbr_puts() - nbr_puts, seconds=time.monotonic() - started_at,
             unfinished=tuple(bench.landing.unfinished()), violations=judgement.problems, broken=did.broken,

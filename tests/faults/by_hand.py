@@ -110,7 +110,7 @@ class LakeByHand:
     """A stand-in for AWS with a landing zone, and jobs run on it by hand."""
 
     home: Path
-    processes: list[ProcessId] = field(default_factory=list)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self) -> Settings:
         port = free_port()
@@ -125,7 +125,7 @@ class LakeByHand:
         return load_settings({"SCENELAKE_HOME": str(self.home)})
 
     def stop(self) -> None:
-        end_trees(self.processes)
+        end_processes(self.processes)
         forget_state(self.home)
 
     def build(self, journal: Journal, report: Callable[[str], None]) -> None:
@@ -139,11 +139,16 @@ class LakeByHand:
         while landing.nbr_waiting():
             jobs.build_waiting(report)
 
-    def _spawn(self, module: str, *words: str, environment: dict[str, str]) -> ProcessId:
+    def _spawn(self, module: str, *words: str, environment: dict[str, str]) -> None:
         log_file = self.home / "logs" / f"{module.rsplit('.', 1)[-1]}.log"
-        process = spawn([sys.executable, "-m", module, *words], environment, log_file, self.home)
-        self.processes.append(ProcessId.of(process.pid))
-        return self.processes[-1]
+        self.processes.append(spawn([sys.executable, "-m", module, *words], environment, log_file, self.home))
+
+
+def end_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ends processes with everything that they started."""
+    end_trees([ProcessId.of(process.pid) for process in processes if process.poll() is None])
+    for process in processes:
+        process.wait()
 
 
 def register_all(landing: Landing, environment: dict[str, str], home: Path) -> None:
@@ -161,7 +166,7 @@ def register_all(landing: Landing, environment: dict[str, str], home: Path) -> N
                 raise HarnessError(f"without faults, these are not registered: {sorted(landing.unregistered())[:5]}")
             time.sleep(0.5)
     finally:
-        end_trees([ProcessId.of(process.pid)])
+        end_processes([process])
 
 
 def _await_server(endpoint: str) -> None:

@@ -6,6 +6,7 @@ function, the ledger, the doorbell and Airflow's triggerer; the drops are then b
 
 import hashlib
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ class Bench:
 
     Attributes:
         scale: share of the doses.
-        fault: name of the fault, which is the fleet of its drops.
+        fault: name of the fault.
         next_drive: number of the next drive of the whole run; drives never overlap in time.
     """
 
@@ -49,6 +50,11 @@ class Bench:
     owners: dict[str, str] = field(default_factory=dict)
     """``{drive id, or the first half of an object's SHA-256: fault}``, which is how gold names them."""
 
+    @property
+    def fleet(self) -> str:
+        """The fault's name as a part of a key."""
+        return re.sub(r"[^A-Za-z0-9]+", "-", self.fault).strip("-")
+
     def amount(self, full: int, least: int = 1) -> int:
         """A dose at this scale."""
         return max(least, round(full * self.scale))
@@ -56,9 +62,9 @@ class Bench:
     def new_drive(self, folder: str = "", *, nbr_parts: int = PARTS_PER_DRIVE) -> list[Part]:
         """The objects of a drive that nothing else has."""
         name = f"drive-{self.next_drive:05d}"
-        prefix = f"{self.fault}/vehicle/{name}/{folder}"
+        prefix = f"{self.fleet}/vehicle/{name}/{folder}"
         parts = list(drive_parts(prefix, self.next_drive, self.random.randrange(1_000_000), nbr_parts=nbr_parts))
-        self.owners[ids.drive_id(self.fault, "vehicle", name)] = self.fault
+        self.owners[ids.drive_id(self.fleet, "vehicle", name)] = self.fault
         self.next_drive += 1
         return parts
 

@@ -23,6 +23,8 @@ KILLS_PER_POINT = 5
 WORKER, SPARK, COMMITTER = "worker", "Spark driver", "committer"
 ONCE = ("iceberg.create.before", "iceberg.create.after")
 """Failpoints that only a lake's first commit passes."""
+ONE_AT_A_TIME = ("register_drop.", "event_runner.")
+"""A message that meets more kills than its queue allows receives is dead, and its drop then waits for the sweep."""
 VICTIMS = (SPARK, COMMITTER, WORKER, TRIGGERER, SCHEDULER, EVENTS)
 _COMMITTER_MODULE = "scenelake.serialise.job"
 RECONCILE_DAG = "reconcile_daily"
@@ -192,10 +194,13 @@ class Orders:
             if point in ONCE or point in armed or nbr > self.nbr_kills:
                 continue
             is_busy = True
+            if point.startswith(ONE_AT_A_TIME) and any(name.startswith(ONE_AT_A_TIME) for name in armed):
+                continue
             since = self.fired_at.setdefault(point, now)
             if nbr and now - since < _REST_SECONDS:
                 continue
             del self.fired_at[point]
+            armed.add(point)
             self.arm(point, "kill" if nbr < self.nbr_kills else "halt")
         return is_busy
 

@@ -36,6 +36,7 @@ def task_policy(task):
     if type(task).__name__ != "MappedOperator":
         task.retry_delay = timedelta(seconds=1)
         task.retry_exponential_backoff = False
+        task.retries = max(task.retries, 4)
     if task.task_id == "claim_batches":
         task.max_places = 5
 

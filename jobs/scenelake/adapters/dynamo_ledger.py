@@ -13,10 +13,13 @@ CLAIMED under its name, whichever attempt wrote that.
 
 import heapq
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, Self
+
+from botocore.exceptions import ClientError
 
 from scenelake.adapters.aws import aws_client
 from scenelake.adapters.ledger_items import (
@@ -53,6 +56,8 @@ from scenelake.ledger.transitions import (
     why_ended,
 )
 from scenelake.runtime.settings import Settings
+
+log = logging.getLogger(__name__)
 
 MAX_TRIES = 8
 """Times that a contended transaction is drawn up anew before the caller is told to come back later."""
@@ -104,7 +109,14 @@ class DynamoLedger:
     def claim(self, limits: ClaimLimits, now_ns: int, claimant: str | None = None) -> Batch | None:
         lapsed = "state_key = :v AND lease_until_ns <= :now"
         for row in self._table.query("by_lease", lapsed, {":v": batch_pk(BatchState.OPEN), ":now": now_ns}):
-            batch = self._reclaim(row["pk"].removeprefix("BATCH#"), limits, now_ns, claimant)
+            batch_id = row["pk"].removeprefix("BATCH#")
+            try:
+                batch = self._reclaim(batch_id, limits, now_ns, claimant)
+            except ClientError as error:
+                # One that the table refuses to change (histories of over 4 MB) must not hold up all the others. It
+                # stays lapsed, which the reconciler reports.
+                log.error("batch cannot be taken over: %s", error, extra={"batch_id": batch_id})
+                continue
             if batch:
                 return batch
         waiting = partial(self.drops, state=DropState.PENDING)

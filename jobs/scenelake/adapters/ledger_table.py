@@ -1,5 +1,6 @@
 """The ledger's DynamoDB table: reads, conditional writes and transactions, with errors told apart."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from scenelake.runtime.faults import durable_write
 from scenelake.runtime.logs import current_stage
 
 _BATCH_GET_LIMIT = 100
+_BATCH_GET_TRIES = 10
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 2.0
 _BUSY = frozenset(
     {
         "ProvisionedThroughputExceededException",
@@ -59,17 +62,28 @@ class LedgerTable:
 
     def get_many(self, pks: Sequence[str]) -> list[Item]:
         """Items that exist, in the order asked for."""
-        found: dict[str, Item] = {}
         wanted = list(dict.fromkeys(pks))
+        found: dict[str, Item] = {}
         for start in range(0, len(wanted), _BATCH_GET_LIMIT):
-            keys = [key(pk) for pk in wanted[start : start + _BATCH_GET_LIMIT]]
-            while keys:
-                request = {self.name: {"Keys": keys, "ConsistentRead": True}}
-                answer = self._call("batch_get_item", RequestItems=request)
-                for item in map(decode, answer["Responses"].get(self.name, ())):
-                    found[item["pk"]] = item
-                keys = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+            part = self._get_part([key(pk) for pk in wanted[start : start + _BATCH_GET_LIMIT]])
+            found |= {item["pk"]: item for item in part}
         return [found[pk] for pk in wanted if pk in found]
+
+    def _get_part(self, keys: list[Item]) -> Iterator[Item]:
+        """Items of one request's worth of keys. A busy DynamoDB leaves keys out, unknown to botocore."""
+        pause = _FIRST_PAUSE_SECONDS
+        for _ in range(_BATCH_GET_TRIES):
+            answer = self._call("batch_get_item", RequestItems={self.name: {"Keys": keys, "ConsistentRead": True}})
+            items = answer["Responses"].get(self.name, [])
+            yield from map(decode, items)
+            keys = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+            if not keys:
+                return
+            # What was cut at 16 MB and not for being busy comes with items, and goes on at once.
+            if not items:
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        raise TransientError(f"batch_get_item on table {self.name}: busy {_BATCH_GET_TRIES} times in a row")
 
     def query(self, index: str, condition: str, values: Item) -> Iterator[Item]:
         """Rows of an index in its order, page by page as they are read."""

@@ -191,8 +191,8 @@ class MemoryLedger:
         if old.state is BatchState.CLOSED or old.lease_until_ns > now_ns:
             return None
         held = self._held(old)
-        waits = {"is_waiting": claimant is not None, "nbr_unbegun": unbegun(old)}
-        batch = self._keep(replace(old, attempt=old.attempt + 1, **waits))
+        is_waiting = claimant is not None
+        batch = self._keep(replace(old, attempt=old.attempt + 1, is_waiting=is_waiting, nbr_unbegun=unbegun(old)))
         if is_last_attempt(old, limits.max_attempts):
             nbr_drives = len({self._rows[i].drop.drive_id for i in old.drop_ids})
             ends = after_last_attempt(held, old, nbr_drives, self.history, now_ns)

@@ -49,7 +49,8 @@ class Ledger(Protocol):
     def get(self, drop_id: str) -> Drop | None: ...
 
     def drops(self, *, state: DropState | None = None, drive_id: str | None = None) -> Iterator[Drop]:
-        """Drops by state or by drive (oldest first), or all of them."""
+        """Drops by state or by drive (oldest first), or all of them. Those of a drive are told as they are now; the
+        others may lag behind."""
         ...
 
     def history(self, drop_id: str) -> list[dict[str, object]]:
@@ -59,9 +60,9 @@ class Ledger(Protocol):
     def claim(self, limits: ClaimLimits, now_ns: int, claimant: str | None = None) -> Batch | None:
         """Hands out the next batch: first one whose lease lapsed (same drops, attempt + 1; past
         ``max_attempts`` a batch of one drive becomes REJECTED as poison, and the drives of a larger one go back to
-        PENDING to be tried alone), else a new one from the oldest PENDING drops, grouped by drive. A drive that
-        another batch holds waits, and so does a recording whose parts are not all there
-        (``ledger.recordings``). None when there is nothing to do."""
+        PENDING to be tried alone; an attempt claimed for a run that never began it does not count), else a new one
+        from the oldest PENDING drops, grouped by drive. A drive that another batch holds waits, and so does a
+        recording whose parts are not all there (``ledger.recordings``). None when there is nothing to do."""
         ...
 
     def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scenelake.contracts.drops import IgnoredEvent
@@ -43,8 +43,13 @@ def described(queue: str, message_id: str, body: str, sent_at_ns: int, nbr_recei
 
 def question_id(queues: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Names a question, so that the same messages are asked about once; None when there is nothing to ask."""
-    message_ids = sorted(message["message_id"] for queue in queues.values() for message in queue["messages"])
-    return hashlib.sha256("\n".join(message_ids).encode()).hexdigest()[:16] if message_ids else None
+    return letters(queue["letters"] for queue in queues.values() if queue["letters"])
+
+
+def letters(names: Iterable[str]) -> str | None:
+    """Names a set of messages; None for none."""
+    found = sorted(names)
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16] if found else None
 
 
 def question(queues: Mapping[str, Mapping[str, Any]]) -> str:

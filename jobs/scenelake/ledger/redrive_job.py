@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scenelake.adapters.queues import DeadLetterQueue, dead_letter_queues
-from scenelake.ledger.redrive import described, question
+from scenelake.ledger.redrive import described, letters, question
 from scenelake.runtime.command import run_command
 from scenelake.runtime.settings import Settings
 
-MAX_PEEKED = 20
+MAX_PEEKED = 1000
+MAX_SHOWN = 20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,12 +37,20 @@ def _redrive(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any
 
 
 def look(queues: Mapping[str, DeadLetterQueue]) -> dict[str, dict[str, Any]]:
-    """Per queue: ``{nbr_messages, messages}``, with up to ``MAX_PEEKED`` messages and why each is dead."""
+    """Per queue: ``{nbr_messages, messages, letters}``, with the oldest ``MAX_SHOWN`` messages and why each is dead.
+
+    ``letters`` names all of them, up to ``MAX_PEEKED``: SQS hands them out in any order, so a few would be other ones
+    at every look, and a person would be asked again and again.
+    """
     found = {}
     for name, queue in queues.items():
-        peeked = queue.peek(MAX_PEEKED)
-        messages = [described(name, m.message_id, m.body, m.sent_at_ns, m.nbr_receives) for m in peeked]
-        found[name] = {"nbr_messages": max(queue.depth(), len(messages)), "messages": messages}
+        peeked = sorted(queue.peek(MAX_PEEKED), key=lambda m: (m.sent_at_ns, m.message_id))
+        messages = [described(name, m.message_id, m.body, m.sent_at_ns, m.nbr_receives) for m in peeked[:MAX_SHOWN]]
+        found[name] = {
+            "nbr_messages": max(queue.depth(), len(peeked)),
+            "messages": messages,
+            "letters": letters(m.message_id for m in peeked),
+        }
     return found
 
 

@@ -13,8 +13,8 @@ class ClaimBatchesOperator(ScenelakeJobOperator):
     """Claims as many batches as there are free places.
 
     A batch is leased from its claim on. Claiming more than can soon start would let leases lapse in
-    Airflow's queue and count attempts against drops that nothing is wrong with. The end of every build
-    rings the backlog, so what is left waits for a place and not for the clock.
+    Airflow's queue: such attempts do not count against the drops, but each leaves a run that is fenced off. The
+    end of every build rings the backlog, so what is left waits for a place and not for the clock.
 
     Args:
         max_places: batches that may be under way at once, by the ledger's count. At least one more than the

@@ -1,11 +1,12 @@
 """Claims that race for the same drops on DynamoDB: what an index proposes may be gone by the time it is claimed."""
 
+import json
 from unittest.mock import Mock
 
 import pytest
 from botocore.exceptions import ClientError
 
-from scenelake.adapters import dynamo_ledger, ledger_transactions
+from scenelake.adapters import dynamo_ledger, ledger_table, ledger_transactions
 from scenelake.adapters.dynamo_ledger import MAX_TRIES, DynamoLedger
 from scenelake.contracts.drops import DropState, Settlement
 from scenelake.contracts.errors import FencedError, TransientError
@@ -113,6 +114,44 @@ def test_a_write_that_meets_a_transaction_is_not_fenced_off(zone, monkeypatch) -
     monkeypatch.setattr(zone.ledger._table, "_client", client)
     with pytest.raises(TransientError, match="TransactionConflict"):
         zone.ledger.renew(batch.batch_id, 1, 6)
+
+
+def test_keys_that_a_busy_table_leaves_out_are_asked_for_again_and_not_for_ever(zone, monkeypatch) -> None:
+    (a,) = register(zone.ledger, "f/v/d1/a")
+    table, pauses = zone.ledger._table, []
+    monkeypatch.setattr(ledger_table.time, "sleep", pauses.append)
+    read = table._client.batch_get_item
+
+    def busy(nbr_times: int) -> None:
+        left = {"Responses": {}, "UnprocessedKeys": {table.name: {"Keys": [{"pk": {"S": f"DROP#{a}"}}]}}}
+        answers = iter([left] * nbr_times)
+        client = Mock(batch_get_item=lambda **request: next(answers, None) or read(**request))
+        monkeypatch.setattr(table, "_client", client)
+
+    busy(3)
+    assert [item["drop_id"] for item in table.get_many([f"DROP#{a}"])] == [a]
+    assert pauses == [0.05, 0.1, 0.2]
+    busy(100)
+    with pytest.raises(TransientError, match="busy"):
+        table.get_many([f"DROP#{a}"])
+
+
+def test_a_batch_that_the_table_refuses_to_change_holds_up_no_other(zone, monkeypatch) -> None:
+    register(zone.ledger, "f/v/d1/a")
+    lapsed = zone.ledger.claim(LIMITS, 5)
+    (b,) = register(zone.ledger, "f/v/d2/b")
+    transact, refused = zone.ledger._table.transact, []
+
+    def refuses(writes):
+        if lapsed.batch_id in json.dumps(writes):
+            refused.append(lapsed.batch_id)
+            raise ClientError({"Error": {"Code": "ValidationException"}}, "TransactWriteItems")
+        transact(writes)
+
+    monkeypatch.setattr(zone.ledger._table, "transact", refuses)
+    batch = zone.ledger.claim(LIMITS, 1_000)
+    assert refused
+    assert batch.drop_ids == (b,)
 
 
 def test_a_drive_is_told_as_it_is_and_not_as_the_index_has_it(zone, monkeypatch) -> None:

@@ -49,10 +49,25 @@ def test_a_look_leaves_every_message_where_it_is(zone: Zone, queues: dict[str, s
         zone.sqs.send_message(QueueUrl=queues["dead-events"], MessageBody=f"letter {number}")
     answer = redrive("--look")
     assert answer["nbr_messages"] == 25
-    assert len(answer["queues"]["events"]["messages"]) == redrive_job.MAX_PEEKED
+    assert len(answer["queues"]["events"]["messages"]) == redrive_job.MAX_SHOWN
     assert "and about 5 more" in answer["question"]
     assert len(bodies(zone, queues["dead-events"])) == 25, "a message is still hidden after the look"
     assert bodies(zone, queues["events"]) == []
+
+
+def test_the_same_letters_in_another_order_are_the_same_question(
+    zone: Zone, queues: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(25):
+        zone.sqs.send_message(QueueUrl=queues["dead-events"], MessageBody=f"letter {number}")
+    found = dead_letter_queues(load_settings())
+    first = redrive_job.look(found)
+    receive = DeadLetterQueue._receive
+    monkeypatch.setattr(DeadLetterQueue, "_receive", lambda self, limit: reversed(list(receive(self, 1000))[-limit:]))
+    assert redrive_job.look(found) == {
+        name: {**queue, "messages": [{**m, "receives": 2} for m in queue["messages"]]} for name, queue in first.items()
+    }
+    assert question_id(first)
 
 
 def test_redriving_moves_each_message_back_to_its_own_queue(
@@ -120,9 +135,10 @@ def test_why_a_letter_is_dead(queue: str, body: str, words: str) -> None:
 
 def test_the_question_shows_letters_without_breaking_its_table() -> None:
     message = {"message_id": "1", "sent_at": "t", "receives": 5, "why": "not | JSON", "body": "a | `b`\nc"}
-    queues = {"events": {"nbr_messages": 1, "messages": [message]}, "doorbell": {"nbr_messages": 0, "messages": []}}
+    nothing = {"nbr_messages": 0, "messages": [], "letters": None}
+    queues = {"events": {"nbr_messages": 1, "messages": [message], "letters": "1"}, "doorbell": nothing}
     text = question(queues)
     assert "| t | not \\| JSON | `a \\| 'b' c` |" in text
     assert "doorbell" not in text
     assert question_id(queues)
-    assert question_id({"events": {"nbr_messages": 0, "messages": []}}) is None
+    assert question_id({"events": nothing}) is None
