@@ -46,7 +46,7 @@ with DAG(
 ):
     claim_batches = ClaimBatchesOperator(
         task_id="claim_batches",
-        max_places=3,
+        max_places=2,
         max_active_tis_per_dag=1,
         doc_md="Leases waiting drops, grouped by drive, for as many batches as can soon be built. "
         "Batches of builds that failed or whose lease lapsed come first, with a new attempt.",

@@ -431,6 +431,40 @@ def test_what_brings_a_batch_down_takes_no_other_drive_with_it(ledger: Ledger) -
     assert states(ledger, [a, b, c]) == [DropState.REJECTED, DropState.BUILT, DropState.BUILT]
 
 
+def test_one_bad_drive_of_many_is_found_by_halves(ledger: Ledger) -> None:
+    drop_ids = register(ledger, *(a_drop("a", drive=f"d{i:02d}", at_ns=i + 1) for i in range(32)))
+    bad, now_ns, batches = drop_ids[21], 1_000, set()
+    limits = ClaimLimits(100, 10_000, 100, 2)
+    while states(ledger, [bad]) != [DropState.REJECTED]:
+        now_ns += 1_000
+        batch = ledger.claim(limits, now_ns)
+        if batch is None:
+            continue
+        batches.add(batch.batch_id)
+        if bad not in batch.drop_ids:
+            ledger.settle(batch.batch_id, batch.attempt, built(*batch.drop_ids), now_ns)
+    while rest := ledger.claim(limits, now_ns):
+        batches.add(rest.batch_id)
+        ledger.settle(rest.batch_id, rest.attempt, built(*rest.drop_ids), now_ns)
+    assert states(ledger, drop_ids) == [DropState.REJECTED if i == bad else DropState.BUILT for i in drop_ids]
+    assert len(batches) <= 16, "one by one they would be 33"
+
+
+def test_a_batch_that_a_release_holds_is_tried_until_it_is_settled(ledger: Ledger) -> None:
+    (a,) = register(ledger, a_drop("a"))
+    batch = ledger.claim(LIMITS, 10)
+    assert batch is not None
+    with pytest.raises(FencedError):
+        ledger.note_release(batch.batch_id, 2, "r00000001")
+    ledger.note_release(batch.batch_id, 1, "r00000001")
+    for attempt in range(2, 6):
+        again = ledger.claim(LIMITS, attempt * 1_000)
+        assert again is not None
+        assert (again.attempt, again.release_id) == (attempt, "r00000001")
+    ledger.settle(batch.batch_id, 5, built(a), 6_000)
+    assert states(ledger, [a]) == [DropState.BUILT]
+
+
 @pytest.mark.parametrize("state", [DropState.BUILT, DropState.DUPLICATE, DropState.REJECTED])
 def test_a_rebuild_that_is_given_up_leaves_a_drop_as_it_was(ledger: Ledger, state: DropState) -> None:
     """Its scenes are in gold, and the next build of its drive takes built drops and no rejected ones."""

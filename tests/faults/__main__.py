@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -26,6 +27,8 @@ def main() -> int:
     """
     arguments = _parser().parse_args()
     started_at = time.monotonic()
+    # Ended from outside, it still ends the stacks that it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def say(text: str) -> None:
         sys.stderr.write(f"[{time.monotonic() - started_at:6.0f} s] {text}\n")

@@ -216,7 +216,10 @@ class FaultedStack:
     def nbr_handled(self) -> int:
         """Announcements that the registering function has worked on so far, duplicates and ignored ones included."""
         log = self.home / "logs" / f"{EVENTS}.log"
-        return sum(1 for line in log.open(errors="replace") if _HANDLED.search(line)) if log.is_file() else 0
+        if not log.is_file():
+            return 0
+        with log.open(errors="replace") as lines:
+            return sum(1 for line in lines if _HANDLED.search(line))
 
     def problems(self) -> list[str]:
         """What the stack's own log says about parts that ended, for the notes."""

@@ -1,6 +1,8 @@
 """The short tier: doubled and shuffled events, failing S3 requests and kills, all at once, change nothing in gold."""
 
 import io
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,9 +51,13 @@ class Short:
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Short]:
-    said: list[str] = []
+    started_at = time.monotonic()
+
+    def say(text: str) -> None:
+        sys.stderr.write(f"[{time.monotonic() - started_at:6.1f} s] {text}\n")
+
     home = tmp_path_factory.mktemp("faults")
-    battery = Battery(home, SEED, 1.0, said.append, patience_seconds=PATIENCE_SECONDS)
+    battery = Battery(home, SEED, 1.0, say, patience_seconds=PATIENCE_SECONDS)
     with battery.running() as bench:
         battery.try_fault(bench, "short", everything_at_once, heal=False)
         battery.stack.keep_only_the_data()

@@ -171,6 +171,10 @@ class DynamoLedger:
             return
         raise TransientError(f"batch {batch_id}: still contended after {MAX_TRIES} tries to settle it")
 
+    def note_release(self, batch_id: str, attempt: int, release_id: str) -> None:
+        self._open_batch(batch_id, attempt)
+        self._change(batch_id, attempt, {"release_id": release_id})
+
     def hand_back(self, batch_id: str, attempt: int, now_ns: int, failure: str | None = None) -> None:
         self._open_batch(batch_id, attempt)
         self._set_lease(batch_id, attempt, now_ns, failure)
@@ -192,6 +196,12 @@ class DynamoLedger:
         parts = self.parts_of(drive_id, ["", *sorted(recordings)])
         return ready(pending, known, parts, limits.quiet_ns, now_ns)
 
+    def _suspects(self, batch_id: str) -> list[Drop]:
+        """What is still waiting of a batch that was given up."""
+        item = self._table.get(batch_pk(batch_id))
+        found = self._drops(item["drop_ids"]) if item else []
+        return [drop for drop in found if (drop.state, drop.batch_id) == (DropState.PENDING, batch_id)]
+
     def _claim_new(
         self,
         waiting: Callable[[], Iterator[Drop]],
@@ -203,7 +213,7 @@ class DynamoLedger:
     ) -> Batch | None:
         contended: set[str] = set()
         for _ in range(MAX_TRIES):
-            drops = select(waiting(), limits, claimable=claimable, contended=contended)
+            drops = select(waiting(), limits, claimable=claimable, suspects=self._suspects, contended=contended)
             if not drops:
                 return None
             drop_ids = tuple(drop.drop_id for drop in drops)
@@ -339,8 +349,12 @@ class DynamoLedger:
         return self._table.updating(drop_pk(drop.drop_id), sets, where=seen, append=to.to_item())
 
     def _set_lease(self, batch_id: str, attempt: int, lease_until_ns: int, failure: str | None = None) -> Batch:
+        return self._change(
+            batch_id, attempt, {"lease_until_ns": lease_until_ns, "failure": failure, "is_waiting": None}
+        )
+
+    def _change(self, batch_id: str, attempt: int, sets: Item) -> Batch:
         where = {"attempt": attempt, "state": str(BatchState.OPEN)}
-        sets = {"lease_until_ns": lease_until_ns, "failure": failure, "is_waiting": None}
         update = self._table.updating(batch_pk(batch_id), sets, where=where)
         try:
             return batch_of(self._table.update(update))

@@ -101,6 +101,7 @@ def batch_of(item: Item) -> Batch:
         claimant=item.get("claimant"),
         is_waiting=bool(item.get("is_waiting")),
         nbr_unbegun=item.get("nbr_unbegun", 0),
+        release_id=item.get("release_id"),
     )
 
 

@@ -151,6 +151,10 @@ class MemoryLedger:
             if not staying:
                 self._keep(replace(batch, state=BatchState.CLOSED))
 
+    def note_release(self, batch_id: str, attempt: int, release_id: str) -> None:
+        with self._lock:
+            self._keep(replace(self._open_batch(batch_id, attempt), release_id=release_id))
+
     def hand_back(self, batch_id: str, attempt: int, now_ns: int, failure: str | None = None) -> None:
         with self._lock:
             batch = self._open_batch(batch_id, attempt)
@@ -164,6 +168,10 @@ class MemoryLedger:
         parts = self.parts_of(drive_id, ["", *(drop.recording for drop in pending)])
         return ready(pending, known, parts, limits.quiet_ns, now_ns)
 
+    def _suspects(self, batch_id: str) -> list[Drop]:
+        drops = (self._rows[i].drop for i in self._batches[batch_id].drop_ids)
+        return [drop for drop in drops if (drop.state, drop.batch_id) == (DropState.PENDING, batch_id)]
+
     def _claim_new(
         self,
         waiting: Sequence[Drop],
@@ -173,7 +181,7 @@ class MemoryLedger:
         reason: str | None = None,
         claimant: str | None = None,
     ) -> Batch | None:
-        drops = select(waiting, limits, claimable=claimable)
+        drops = select(waiting, limits, claimable=claimable, suspects=self._suspects)
         if not drops:
             return None
         batch_id = new_batch_id(drops, now_ns)

@@ -1,4 +1,8 @@
-"""Hands a batch back after its run failed, so that the next claim tries again without waiting for the lease."""
+"""Hands a batch back after its run failed, so that the next claim tries again without waiting for the lease.
+
+Only a batch that a release holds already is tried more often than ``max_attempts`` times; it waits for a lease's
+time between two tries, as what keeps it from being settled has to be mended first.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -24,7 +28,8 @@ def _hand_back(arguments: argparse.Namespace, settings: Settings) -> dict[str, A
     ledger = DynamoLedger.from_settings(settings)
     answer = {"batch_id": arguments.batch_id, "attempt": arguments.attempt}
     try:
-        ledger.hand_back(arguments.batch_id, arguments.attempt, now_ns(), arguments.failure)
+        pause_ns = 0 if arguments.attempt < settings.max_attempts else settings.lease_seconds * 1_000_000_000
+        ledger.hand_back(arguments.batch_id, arguments.attempt, now_ns() + pause_ns, arguments.failure)
     except FencedError as error:
         return {**answer, "handed_back": False, "reason": str(error)}
     return {**answer, "handed_back": True}

@@ -89,6 +89,10 @@ class Ledger(Protocol):
         frees its drives. Repeating it changes nothing. Raises FencedError for a stale attempt."""
         ...
 
+    def note_release(self, batch_id: str, attempt: int, release_id: str) -> None:
+        """Records that a release holds the batch. Raises FencedError like ``renew``."""
+        ...
+
     def hand_back(self, batch_id: str, attempt: int, now_ns: int, failure: str | None = None) -> None:
         """Lets the lease lapse now, so that the next claim retries at once; ``failure`` says what went wrong."""
         ...

@@ -14,17 +14,19 @@ def select(
     limits: ClaimLimits,
     *,
     claimable: Callable[[str], Sequence[Drop]],
+    suspects: Callable[[str], Sequence[Drop]],
     contended: Collection[str] = frozenset(),
 ) -> list[Drop]:
     """Fills a batch from the oldest drops, whole drives; only one that is larger than a batch is cut.
 
-    A drive that came back from a batch which failed at every attempt gets a batch of its own, so that what
-    brings a batch down takes no other drive with it.
+    Drives that came back from a batch which failed at every attempt go by themselves, half of them at a time, so
+    that what brought the batch down is found in a few steps and in the end takes no other drive with it.
 
     Args:
         oldest_first: waiting drops, read only as far as needed.
         limits: bounds; a single drop larger than ``max_bytes`` is still taken, alone.
         claimable: the drops of a drive that may be taken now, oldest first; none while another batch holds it.
+        suspects: the drops that still wait of a batch that was given up, by its id.
         contended: ids of drops and drives that another claim was just seen to take.
 
     Returns:
@@ -42,9 +44,12 @@ def select(
         if drive in contended or (is_suspect(first) and chosen):
             continue
         found = [drop for drop in claimable(drive) if drop.drop_id not in contended]
-        is_alone = any(map(is_suspect, found))
-        if is_alone and chosen:
-            continue
+        given_up = next((drop.batch_id for drop in found if is_suspect(drop)), None)
+        if given_up is not None:
+            if chosen:
+                continue
+            drives = list(dict.fromkeys(drop.drive_id for drop in suspects(given_up)))
+            return _half(drives, drive, claimable, contended)
         if chosen and not _fit(found, max_drops - len(chosen), limits.max_bytes - nbr_bytes):
             # A recording that is cut is built twice, so one that fits into a batch is left for the next.
             return chosen
@@ -53,9 +58,18 @@ def select(
                 return chosen
             chosen.append(drop)
             nbr_bytes += drop.size_bytes
-        if len(chosen) >= max_drops or (is_alone and chosen):
+        if len(chosen) >= max_drops:
             return chosen
     return chosen
+
+
+def _half(
+    drives: Sequence[str], first: str, claimable: Callable[[str], Sequence[Drop]], contended: Collection[str]
+) -> list[Drop]:
+    """Drops of half the drives of a batch that was given up, ``first`` among them. No limits: they met them before."""
+    others = [drive for drive in drives if drive != first and drive not in contended]
+    half = [first, *others[: len(others) // 2]]
+    return [drop for drive in half for drop in claimable(drive) if drop.drop_id not in contended]
 
 
 def _fit(drops: Sequence[Drop], nbr_free: int, bytes_free: int) -> bool:

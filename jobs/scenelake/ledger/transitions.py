@@ -11,7 +11,7 @@ from scenelake.contracts.errors import ScenelakeError
 RENEWABLE = frozenset({DropState.BUILT, DropState.REJECTED, DropState.DUPLICATE})
 """Terminal states that a rebuild, asked for by a person, may claim again; FORGOTTEN stays forgotten."""
 
-SUSPECT = "the batch failed at every attempt; each of its drives is tried alone"
+SUSPECT = "the batch failed at every attempt; its drives are tried again by halves"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +112,12 @@ def unbegun(batch: Batch) -> int:
 def is_last_attempt(batch: Batch, max_attempts: int) -> bool:
     """Whether a batch, whose lease has ended, is to be given up.
 
+    One that a release holds never is (``Batch.release_id``).
+
     Where builds take longer than a lease, a batch's lease may end while its run still waits for a place in
     Airflow's queue. That fences the attempt off, as any other, but is no evidence against the drops.
     """
-    return batch.attempt - unbegun(batch) >= max_attempts
+    return batch.release_id is None and batch.attempt - unbegun(batch) >= max_attempts
 
 
 def why_ended(batch: Batch) -> str:

@@ -57,6 +57,8 @@ def serialise(context: StageContext, config: SerialiseConfig | None = None) -> S
         fence=lambda: _fence(context),
     )
     committed = commit_batch(batch, committer(context.settings), context.objects, context.paths, config)
+    if committed.release is not None:
+        context.ledger.note_release(arguments.batch_id, arguments.attempt, committed.release.release_id)
     return _answer(context, config, drops, inputs, drives, committed)
 
 

@@ -12,13 +12,13 @@ from scenelake_airflow.operators.job import ScenelakeJobOperator
 class ClaimBatchesOperator(ScenelakeJobOperator):
     """Claims as many batches as there are free places.
 
-    A batch is leased from its claim on. Claiming more than can soon start would let leases lapse in
-    Airflow's queue: such attempts do not count against the drops, but each leaves a run that is fenced off. The
-    end of every build rings the backlog, so what is left waits for a place and not for the clock.
+    A batch is leased from its claim on. Claiming more than can start would let leases lapse in Airflow's queue: such
+    attempts do not count against the drops, but each leaves a run that is fenced off. The end of every build rings
+    the backlog, so what is left waits for a place and not for the clock.
 
     Args:
-        max_places: batches that may be under way at once, by the ledger's count. At least one more than the
-            ``max_active_runs`` of the DAG that builds them, so that the next batch is there when one ends.
+        max_places: batches that may be under way at once, by the ledger's count: the ``max_active_runs`` of the DAG
+            that builds them.
     """
 
     def __init__(self, *, max_places: int, **kwargs: Any) -> None:

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+from dataclasses import replace
+
 import pytest
 
 from scenelake.contracts.drops import Drop
@@ -19,6 +21,7 @@ def chosen(
         drops,
         limits,
         claimable=lambda drive: [d for d in drops if d.drive_id == drive and drive not in held],
+        suspects=lambda _: [],
         contended=set(contended),
     )
     return "".join(d.drop_id for d in found)
@@ -64,11 +67,27 @@ def test_candidates_are_read_only_as_far_as_needed() -> None:
         raise AssertionError("read past a full batch")
 
     limits = ClaimLimits(2, 99, 1, 1)
-    found = select(endless(), limits, claimable=lambda d: [x for x in DROPS if x.drive_id == d])
+    found = select(endless(), limits, claimable=lambda d: [x for x in DROPS if x.drive_id == d], suspects=lambda _: [])
     assert len(found) == 2
 
 
 def test_a_batch_lists_no_more_drops_than_its_item_holds() -> None:
     drops = [a_drop(f"{i:064d}", f"drive{i}", 0) for i in range(MAX_BATCH_DROPS + 1)]
     by_drive = {d.drive_id: [d] for d in drops}
-    assert len(select(drops, ClaimLimits(10**9, 10**9, 1, 1), claimable=by_drive.__getitem__)) == MAX_BATCH_DROPS
+    assert (
+        len(select(drops, ClaimLimits(10**9, 10**9, 1, 1), claimable=by_drive.__getitem__, suspects=lambda _: []))
+        == MAX_BATCH_DROPS
+    )
+
+
+@pytest.mark.parametrize(("nbr_drives", "nbr_taken"), [(1, 1), (2, 1), (3, 2), (4, 2), (9, 5)])
+def test_half_the_drives_of_a_batch_that_was_given_up_go_by_themselves(nbr_drives: int, nbr_taken: int) -> None:
+    given_up = [replace(a_drop(f"{i}", f"drive{i}"), batch_id="b") for i in range(nbr_drives)]
+    other = a_drop("other", "drive")
+    found = select(
+        [*given_up, other],
+        ClaimLimits(99, 99, 1, 1),
+        claimable=lambda drive: [d for d in (*given_up, other) if d.drive_id == drive],
+        suspects=lambda _: given_up,
+    )
+    assert found == given_up[:nbr_taken]
