@@ -16,7 +16,7 @@ from scenelake_audit.parts import PartsAudit
 from scenelake_audit.releases import Release, ReleaseAudit
 from scenelake_audit.report import Report
 from scenelake_audit.scenes import SceneAudit
-from scenelake_audit.tables import PinnedTable, check_snapshots
+from scenelake_audit.tables import Catalog, PinnedTable, check_snapshots
 
 
 def audit(lake: Lake, depth: Depth | None = None) -> Report:
@@ -91,9 +91,11 @@ def open_tables(release: Release, lake: Lake, report: Report) -> dict[str, Pinne
 def _tables_of(
     releases: list[Release], newest: dict[str, PinnedTable], audited: Release, lake: Lake
 ) -> Iterator[dict[str, PinnedTable]]:
-    """Tables of every release, newest first; a pin that an opened table's history holds is not opened again."""
+    """Tables of every release, newest first, then of none; a pin that an opened table knows is not opened again."""
     known = {s.snapshot_id for t in newest.values() for s in t.ancestors}
     yield newest
+    in_release = {name for release in releases for name in release.pins}
+    yield {name: PinnedTable(name, pin, lake) for name, pin in Catalog(lake).beside(in_release)}
     for release in reversed(releases):
         if release.number == audited.number:
             continue

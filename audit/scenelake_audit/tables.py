@@ -1,6 +1,6 @@
 """The tables that a release pins, opened by their metadata files: no catalog is needed to read a release."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -122,6 +122,15 @@ class Catalog:
         if lake.endpoint_url:
             glue["glue.endpoint"] = lake.endpoint_url
         self._catalog = GlueCatalog("audit", **glue, **io_properties(lake))
+
+    def beside(self, names: Collection[str]) -> Iterator[tuple[str, Pin]]:
+        """Tables with other names than these, at their newest snapshot: lineage is in no release."""
+        for identifier in self._catalog.list_tables(self._database):
+            if identifier[-1] not in names:
+                table = self._catalog.load_table(identifier)
+                snapshot = table.current_snapshot()
+                if snapshot is not None:
+                    yield identifier[-1], Pin(snapshot.snapshot_id, table.metadata_location, 0)
 
     def history_of_main(self, name: str) -> list[int] | None:
         """Ids of ``main``'s snapshot and its ancestors; None when the catalog has no such table."""

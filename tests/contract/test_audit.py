@@ -7,13 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from tests.contract.audit_lake import SmallLake, fill, recording
 from tests.contract.audit_ledger_plants import LEDGER_PLANTS, LEGAL, open_batch
 from tests.contract.audit_plants import Planter, Rows
 from tests.contract.catalog_server import KEYS, aws
 
+from scenelake.adapters.iceberg import committer
 from scenelake.contracts import ids
+from scenelake.contracts.commits import CommitToken, TableChange
+from scenelake.contracts.tables import GOLD
 from scenelake.runtime.settings import Settings
 from scenelake_audit.audit import audit
 from scenelake_audit.cli import CLEAN, COULD_NOT_AUDIT, VIOLATIONS, main
@@ -284,6 +288,14 @@ def test_a_file_of_a_batch_at_work_is_no_orphan(lake: SmallLake) -> None:
         batch_id = open_batch(planter)["batch_id"]
         planter.put(f"{lake.settings.lake_uri}/gold/imu/data/drive_date=2024-01-01/{batch_id}-0.parquet", b"soon")
         report = audit(place(lake), STRICT)
+    assert report.is_clean, report.to_text()
+
+
+def test_files_of_a_table_that_no_release_pins_are_no_orphans(lake: SmallLake) -> None:
+    rows = pa.Table.from_pylist([{"run_id": "run", "batch_id": "b"}], GOLD["lineage_run"].schema)
+    change = TableChange(GOLD["lineage_run"], rows, "run_id", ("run",))
+    assert committer(lake.settings).commit(change, CommitToken("b", 1), None) is not None
+    report = audit(place(lake), STRICT)
     assert report.is_clean, report.to_text()
 
 

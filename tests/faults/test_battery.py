@@ -23,7 +23,6 @@ PATIENCE_SECONDS = 15
 KILLED_AT = (
     "register_drop.ledger_put.after",
     "decode.outcome.before",
-    "serialise.release.before",
     "serialise.release.after",
     "settle_batch.ledger_transact.after",
 )
