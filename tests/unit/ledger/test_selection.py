@@ -1,7 +1,5 @@
 from dataclasses import replace
 
-from dataclasses import replace
-
 import pytest
 
 from scenelake.contracts.drops import Drop
