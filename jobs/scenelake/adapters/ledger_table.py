@@ -93,8 +93,21 @@ class LedgerTable:
             "KeyConditionExpression": condition,
             "ExpressionAttributeValues": encode(values),
         }
+        yield from self._pages("query", request)
+
+    def scan(self, prefix: str) -> Iterator[Item]:
+        """Every item whose key starts with the prefix, in no order, each once whatever changes meanwhile."""
+        request: Item = {
+            "TableName": self.name,
+            "ConsistentRead": True,
+            "FilterExpression": "begins_with(pk, :prefix)",
+            "ExpressionAttributeValues": encode({":prefix": prefix}),
+        }
+        yield from self._pages("scan", request)
+
+    def _pages(self, operation: str, request: Item) -> Iterator[Item]:
         while True:
-            answer = self._call("query", **request)
+            answer = self._call(operation, **request)
             yield from map(decode, answer["Items"])
             if "LastEvaluatedKey" not in answer:
                 return

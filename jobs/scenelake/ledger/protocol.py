@@ -49,8 +49,8 @@ class Ledger(Protocol):
     def get(self, drop_id: str) -> Drop | None: ...
 
     def drops(self, *, state: DropState | None = None, drive_id: str | None = None) -> Iterator[Drop]:
-        """Drops by state or by drive (oldest first), or all of them. Those of a drive are told as they are now; the
-        others may lag behind."""
+        """Drops by state (oldest first), or by drive (oldest first, each as it is now), or all of them, in no order and
+        each once."""
         ...
 
     def history(self, drop_id: str) -> list[dict[str, object]]:
