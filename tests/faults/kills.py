@@ -29,7 +29,7 @@ VICTIMS = (SPARK, COMMITTER, WORKER, TRIGGERER, SCHEDULER, EVENTS)
 _COMMITTER_MODULE = "scenelake.serialise.job"
 RECONCILE_DAG = "reconcile_daily"
 _OF_RECONCILER = ("reconcile.", "sweep.", "audit.", "redrive.")
-_FEW_WAITING = 8
+_FEW_WAITING = 20
 _REST_SECONDS = 8.0
 _POLL_SECONDS = 0.5
 _SAY_EVERY_SECONDS = 20
@@ -124,12 +124,10 @@ class Killing:
 
 def kill_at_first_commit(bench: Bench, killing: Killing, orders: "Orders", *, deadline: float) -> Did:
     """Kills where only the very first commit of a lake passes: tables are created once."""
-    load = Load(bench)
-    for point in ONCE:
-        for _ in range(orders.nbr_kills):
-            orders.arm(point, "kill")
-    load.wave()
-    wait_until(deadline, lambda: not bench.stack.wounds.armed())
+    orders.renew(ONCE, nbr_halts=0)
+    Load(bench).wave()
+    # Not a moment's rest: the commit may succeed at the first try that nobody kills.
+    wait_until(deadline, lambda: not orders.renew(ONCE, rest_seconds=0, nbr_halts=0), _POLL_SECONDS)
     killing.harvest()
     return _did(bench, killing, ONCE, orders.nbr_kills, killing.points.total())
 
@@ -143,7 +141,7 @@ def kill_everywhere(bench: Bench, killing: Killing, orders: "Orders", airflow: A
     wounds, load, nbr_before = bench.stack.wounds, Load(bench), killing.points.total()
     wounds.record()
     said_at = 0.0
-    while orders.renew() and time.monotonic() < deadline:
+    while orders.renew([p for p in wounds.seen() if p not in ONCE]) and time.monotonic() < deadline:
         killing.harvest()
         if time.monotonic() - said_at > _SAY_EVERY_SECONDS:
             left = wounds.armed()
@@ -179,34 +177,32 @@ class Orders:
     bench: Bench
     nbr_kills: int
     nbr_armed: Counter[str] = field(default_factory=Counter)
-    fired_at: dict[str, float] = field(default_factory=dict)
+    rests_since: dict[str, float] = field(default_factory=dict)
 
-    def renew(self) -> bool:
-        """Arms what may be armed; False when nothing is left to be done.
+    def renew(self, points: Sequence[str], *, rest_seconds: float = _REST_SECONDS, nbr_halts: int = 1) -> bool:
+        """Arms what may be armed; False when every point has seen its orders.
 
-        A point rests for a moment after each order: the pipeline must get past it to reach the others.
+        What was fired counts, and not what was armed: of two threads that each take an order, one may die of the
+        other's. A point rests for a moment after each order: the pipeline must get past it to reach the others.
         """
         wounds, now = self.bench.stack.wounds, time.monotonic()
         armed = {name.rsplit("@", 1)[0] for name in wounds.armed()}
+        fired = Counter((shot["name"], shot["action"]) for shot in wounds.fired().values())
         is_busy = bool(armed)
-        for point in wounds.seen():
-            nbr = self.nbr_armed[point]
-            if point in ONCE or point in armed or nbr > self.nbr_kills:
+        for point in points:
+            needs_kill = fired[point, "kill"] < self.nbr_kills
+            if point in armed or not (needs_kill or fired[point, "halt"] < nbr_halts):
                 continue
             is_busy = True
             if point.startswith(ONE_AT_A_TIME) and any(name.startswith(ONE_AT_A_TIME) for name in armed):
                 continue
-            since = self.fired_at.setdefault(point, now)
-            if nbr and now - since < _REST_SECONDS:
+            if self.nbr_armed[point] and now - self.rests_since.setdefault(point, now) < rest_seconds:
                 continue
-            del self.fired_at[point]
+            self.rests_since.pop(point, None)
             armed.add(point)
-            self.arm(point, "kill" if nbr < self.nbr_kills else "halt")
+            self.nbr_armed[point] += 1
+            wounds.arm(point, self.nbr_armed[point], "kill" if needs_kill else "halt")
         return is_busy
-
-    def arm(self, point: str, action: str) -> None:
-        self.nbr_armed[point] += 1
-        self.bench.stack.wounds.arm(point, self.nbr_armed[point], action)
 
 
 def reconcile_in_airflow(airflow: AirflowApi) -> None:
