@@ -198,6 +198,9 @@ class HeldLedger(MemoryLedger):
     def renew(self, batch_id: str, attempt: int, now_ns: int) -> Any:
         return None
 
+    def note_release(self, batch_id: str, attempt: int, release_id: str) -> None:
+        self.noted = (batch_id, attempt, release_id)
+
 
 def context(lake: Lake, stage: Stage, batch: str) -> StageContext:
     found = StageContext(stage, StageArguments(batch, 1), lake.settings)
@@ -207,10 +210,12 @@ def context(lake: Lake, stage: Stage, batch: str) -> StageContext:
 
 def test_the_jobs_go_from_documents_to_documents(lake: Lake, releases: list[Release]) -> None:
     drop_id = leave_documents(lake, "b4", lake.maker.drive("d4", scenes=2, verdicts=("pass", "quarantine")))
-    done = serialise(context(lake, Stage.SERIALISE, "b4"))
+    given = context(lake, Stage.SERIALISE, "b4")
+    done = serialise(given)
     folder = lake.paths.stage("b4", 1, Stage.SERIALISE)
     release = Release.from_json(read_json(lake.objects, f"{folder}/release.json"))
     assert done.result["release_id"] == release.release_id == "r00000004"
+    assert given.ledger.noted == ("b4", 1, "r00000004"), "from now on the batch is not given up"
     assert done.result["nbr_accepted_scenes"] == 1
     figures = read_json(lake.objects, f"{folder}/outcomes.json")
     assert set(figures) == {drop_id, "bad"}

@@ -1,71 +1,16 @@
 """The contract of the ledger, held to by the DynamoDB one (on the template's own table) and its twin in memory."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import boto3
 import pytest
 from moto import mock_aws
+from tests.contract.ledger_drops import LIMITS, a_drop, built, register, states
 
 from scenelake.adapters.dynamo_ledger import DynamoLedger
-from scenelake.adapters.ledger_items import parts_item
-from scenelake.adapters.memory_ledger import MemoryLedger
-from scenelake.contracts import ids
-from scenelake.contracts.drops import BatchState, Drop, DropState, IgnoredEvent, RecordingParts, Settlement
-from scenelake.contracts.errors import BadInputError, ConfigurationError, FencedError, ScenelakeError
+from scenelake.contracts.drops import BatchState, Drop, DropState, IgnoredEvent, Settlement
+from scenelake.contracts.errors import ConfigurationError, FencedError, ScenelakeError
 from scenelake.ledger.protocol import ClaimLimits, Ledger
-from scenelake.stack.template import load_template
-
-LIMITS = ClaimLimits(max_drops=10, max_bytes=10_000, lease_ns=100, max_attempts=2)
-
-
-@pytest.fixture(params=["dynamo", "memory"])
-def ledger(request: pytest.FixtureRequest, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    if request.param == "memory":
-        yield MemoryLedger()
-        return
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    table = load_template(repository / "deploy" / "landing_zone.yaml")["Resources"]["LedgerTable"]["Properties"]
-    kept = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="eu-central-1")
-        client.create_table(TableName="ledger", **{name: table[name] for name in kept})
-        yield DynamoLedger(client, "ledger")
-
-
-def a_drop(name: str, *, drive: str = "d1", at_ns: int = 1, size_bytes: int = 100, **changes: object) -> Drop:
-    key = f"fleet/car/{drive}/{name}.mcap"
-    return Drop(
-        drop_id=ids.drop_id("landing", key, "v1"),
-        bucket="landing",
-        key=key,
-        version_id="v1",
-        size_bytes=size_bytes,
-        etag="e",
-        received_at_ns=at_ns,
-        fleet="fleet",
-        vehicle="car",
-        drive=drive,
-        drive_id=ids.drive_id("fleet", "car", drive),
-        **changes,  # type: ignore[arg-type]
-    )
-
-
-def register(ledger: Ledger, *drops: Drop) -> list[str]:
-    for drop in drops:
-        assert ledger.register(drop)
-    return [drop.drop_id for drop in drops]
-
-
-def states(ledger: Ledger, drop_ids: list[str]) -> list[DropState]:
-    found = [ledger.get(i) for i in drop_ids]
-    return [drop.state for drop in found if drop]
-
-
-def built(*drop_ids: str) -> list[Settlement]:
-    return [Settlement(i, DropState.BUILT, outcome={"nbr_scenes": 1, "seconds": 0.5}) for i in drop_ids]
 
 
 def test_a_drop_comes_back_as_it_was_registered(ledger: Ledger) -> None:
@@ -156,92 +101,6 @@ def test_a_batch_of_more_items_than_one_transaction_holds_lives_like_a_small_one
     assert closed is not None
     assert closed.state is BatchState.CLOSED
     assert states(ledger, drop_ids) == [DropState.BUILT] * 320
-
-
-def a_part(name: str, **changes: object) -> Drop:
-    return a_drop(f"bag/{name}", recording="bag", **changes)  # type: ignore[arg-type]
-
-
-def manifest(*parts: Drop, recording: str = "bag", at_ns: int = 1) -> RecordingParts:
-    sizes = {part.key: part.size_bytes for part in parts}
-    return RecordingParts(parts[0].drive_id, recording, f"manifest{at_ns}", at_ns, sizes)
-
-
-def claimed(ledger: Ledger, now_ns: int) -> list[str]:
-    batch = ledger.claim(replace(LIMITS, quiet_ns=50), now_ns)
-    return list(batch.drop_ids) if batch else []
-
-
-def test_a_recording_in_a_folder_waits_until_it_was_quiet(ledger: Ledger) -> None:
-    a, b = register(ledger, a_part("a", at_ns=10), a_part("b", at_ns=40))
-    assert claimed(ledger, 89) == []
-    (alone,) = register(ledger, a_drop("alone", at_ns=41))
-    assert claimed(ledger, 89) == [alone], "a file in the drive itself is a recording alone"
-    assert claimed(ledger, 90) == [], "the drive is held"
-    batch = ledger.get(alone)
-    assert batch is not None
-    ledger.settle(str(batch.batch_id), 1, built(alone), 91)
-    assert claimed(ledger, 91) == [a, b]
-
-
-def test_a_recording_is_built_as_soon_as_its_manifest_is_complete(ledger: Ledger) -> None:
-    a, b = a_part("a", at_ns=10), a_part("b", at_ns=12)
-    register(ledger, a)
-    ledger.expect_parts(manifest(a, b))
-    assert claimed(ledger, 13) == []
-    register(ledger, b)
-    assert claimed(ledger, 13) == [a.drop_id, b.drop_id]
-
-
-def test_a_part_of_another_size_does_not_complete_a_manifest(ledger: Ledger) -> None:
-    a = a_part("a", at_ns=10)
-    register(ledger, a)
-    ledger.expect_parts(manifest(replace(a, size_bytes=99)))
-    assert claimed(ledger, 59) == []
-    assert claimed(ledger, 60) == [a.drop_id], "once it was quiet it is built, and decode says what is wrong"
-
-
-def test_a_manifest_in_the_drive_itself_speaks_of_the_whole_drive(ledger: Ledger) -> None:
-    a, b = a_drop("a", at_ns=10), a_part("b", at_ns=12)
-    ledger.expect_parts(manifest(a, b, recording=""))
-    register(ledger, a)
-    assert claimed(ledger, 13) == []
-    register(ledger, b)
-    assert claimed(ledger, 13) == [a.drop_id, b.drop_id]
-
-
-def test_what_a_person_names_is_built_complete_or_not(ledger: Ledger) -> None:
-    (a,) = register(ledger, a_part("a", at_ns=10))
-    batch = ledger.claim_drops([a], replace(LIMITS, quiet_ns=50), 11, rebuild=False)
-    assert batch is not None
-    assert batch.drop_ids == (a,)
-
-
-def test_the_newest_manifest_of_a_recording_rules(ledger: Ledger) -> None:
-    a, b = a_part("a"), a_part("b")
-    newest, older = manifest(a, b, at_ns=9), manifest(a, at_ns=8)
-    twin = replace(newest, drop_id="a manifest of the same second")
-    for parts in (older, twin, newest, twin, older):
-        ledger.expect_parts(parts)
-    assert ledger.parts_of(a.drive_id, ["bag", "", "other"]) == [newest]
-    assert ledger.parts_of("unknown", ["bag"]) == []
-
-
-def test_a_manifest_of_twenty_thousand_files_fits(ledger: Ledger) -> None:
-    a = a_part("a")
-    sizes = {f"{a.key}/observation.images.top/episode_{i:06d}.parquet": 10_000_000 + i for i in range(20_000)}
-    parts = replace(manifest(a), sizes_bytes=sizes)
-    ledger.expect_parts(parts)
-    assert ledger.parts_of(a.drive_id, ["bag"]) == [parts]
-
-
-def test_a_manifest_that_no_item_could_hold_is_bad_input() -> None:
-    """The door rejects it and says why; as an error of DynamoDB it would come back for ever."""
-    a = a_part("a")
-    sizes = {f"{a.key}/{ids.drop_id('b', str(i), 'v')}": i for i in range(20_000)}
-    with pytest.raises(BadInputError, match="20000 files take") as raised:
-        parts_item(replace(manifest(a), sizes_bytes=sizes))
-    assert raised.value.reason == "bad_manifest"
 
 
 def test_an_event_that_announces_no_drop_is_kept_once(ledger: Ledger) -> None:

@@ -21,13 +21,13 @@ from scenelake.contracts.manifests import ManifestFile, manifest_bytes
 from scenelake.contracts.paths import MANIFEST_NAME
 from scenelake.stack.supervisor import EVENTS
 
-OBJECTS = 340
-COPIES = 3
+OBJECTS = 210
+COPIES = 5
 """Every event is sent this often, so each fault has its thousand events and more."""
 _VERSIONS = 5
-_LOST_SHARE = 0.7
-"""Of three copies all are lost for a third of the objects."""
-_PIECES = 300
+_LOST_SHARE = 0.8
+"""Of five copies all are lost for a third of the objects."""
+_PIECES = 200
 
 
 @dataclass
@@ -110,7 +110,7 @@ class Did:
 def doubled_and_shuffled(bench: Bench) -> Did:
     """Every event one to five times, each copy late by up to three seconds."""
     bench.stack.wounds.aws({"seed": bench.random.randrange(1000), "events": {"copies": [1, 5], "shuffle_seconds": 3.0}})
-    bench.put(bench.shuffled(bench.amount(OBJECTS * 6 // 5, PARTS_PER_DRIVE)))
+    bench.put(bench.shuffled(bench.amount(OBJECTS * 2, PARTS_PER_DRIVE)))
     time.sleep(4)
     counts = bench.stack.wounds.aws_counts().get("events", {})
     return Did(

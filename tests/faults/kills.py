@@ -41,12 +41,17 @@ class Load:
 
     bench: Bench
     nbr_waves: int = 0
+    fed_at: float = 0.0
 
     def feed(self) -> None:
-        landing = self.bench.landing
-        # What is queued counts as well: while the event runner is dead, nothing waits in the ledger.
+        landing, now = self.bench.landing, time.monotonic()
+        # Wave by wave, so that each is claimed alone and several builds run at a time. What is queued counts as
+        # well: while the event runner is dead, nothing waits in the ledger.
+        if now - self.fed_at < _WAVE_EVERY_SECONDS:
+            return
         if landing.nbr_waiting() + landing.nbr_queued(landing.settings.event_queue_url) < _FEW_WAITING:
             self.wave()
+            self.fed_at = now
 
     def wave(self) -> None:
         """Two drives of two objects; in turn also a bad file, a duplicate, a marker, a recording in a folder."""
