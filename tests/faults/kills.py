@@ -30,6 +30,7 @@ _COMMITTER_MODULE = "scenelake.serialise.job"
 RECONCILE_DAG = "reconcile_daily"
 _OF_RECONCILER = ("reconcile.", "sweep.", "audit.", "redrive.")
 _FEW_WAITING = 20
+_WAVE_EVERY_SECONDS = 6.0
 _REST_SECONDS = 8.0
 _POLL_SECONDS = 0.5
 _SAY_EVERY_SECONDS = 20
