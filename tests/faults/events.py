@@ -154,9 +154,12 @@ def redelivered(bench: Bench) -> Did:
     for i in range(nbr_holds):
         name = (EVENTS, TRIGGERER)[i % 2]
         bench.say(f"{name} stands still for {seconds:.1f} s")
-        # What it asked for before is handed to it while it stands, and to another call when that time is over.
+        # What it has in hand, or asked for before, is delivered to another when its time is over; then both go on.
         with bench.stack.held(name, seconds):
             bench.put(parts[i::nbr_holds])
+            if name == EVENTS:
+                with bench.stack.another_event_runner(2 * seconds):
+                    bench.say("another event runner takes what is given back")
         _take_and_drop(bench.landing, bench.landing.settings.event_queue_url, 30, visibility_seconds=1)
     # One more than were sent: without that, nothing was delivered twice and nothing was shown.
     return Did(f"{nbr_holds} stand-stills of {seconds:.1f} s", len(parts) * COPIES + 1)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.faults.by_hand import REPOSITORY, HarnessError, free_port, job_environment
+from tests.faults.by_hand import REPOSITORY, HarnessError, end_processes, free_port, job_environment
 
 from scenelake.runtime.settings import Settings, load_settings
-from scenelake.stack.processes import end_trees
+from scenelake.stack.processes import end_trees, spawn
 from scenelake.stack.state import SUPERVISOR, read_state
 from scenelake.stack.supervisor import AWS, EVENTS
 
@@ -212,6 +212,19 @@ class FaultedStack:
         finally:
             if psutil.pid_exists(pid):
                 os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def another_event_runner(self, seconds: float) -> Iterator[None]:
+        """A second event runner for a while, as Lambda would call the function anew; it writes into the same log."""
+        settings = load_settings({"SCENELAKE_HOME": str(self.home)})
+        environment = job_environment(self.home, settings.endpoint_url or "")
+        log_file = self.home / "logs" / f"{EVENTS}.log"
+        process = spawn([sys.executable, "-m", "scenelake.stack.event_runner"], environment, log_file, self.home)
+        try:
+            yield
+            time.sleep(seconds)
+        finally:
+            end_processes([process])
 
     def nbr_handled(self) -> int:
         """Announcements that the registering function has worked on so far, duplicates and ignored ones included."""
