@@ -79,7 +79,7 @@ def test_an_event_with_a_version_needs_no_look_at_the_bucket(zone) -> None:
 def test_event_bridge_keys_are_taken_as_they_are(zone) -> None:
     handler(event_bridge("f/v/d/a+b%2F.mcap", "v1"), None)
     handler(queued(event_bridge("f/v/d/c.mcap", "v2")), None)
-    assert [d.key for d in zone.ledger.drops()] == ["f/v/d/a+b%2F.mcap", "f/v/d/c.mcap"]
+    assert {d.key for d in zone.ledger.drops()} == {"f/v/d/a+b%2F.mcap", "f/v/d/c.mcap"}
 
 
 @pytest.mark.parametrize("time", [1795305600.5, None, "yesterday"])
