@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -215,7 +216,15 @@ class LocalObjects:
         os.replace(file.name, path)
 
     def write_file(self, uri: str, path: Path) -> None:
-        self.write(uri, path.read_bytes())
+        target = self._path(uri)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            copy = Path(folder) / target.name
+            try:
+                os.link(path, copy)
+            except OSError:
+                shutil.copyfile(path, copy)
+            os.replace(copy, target)
 
     def write_if_absent(self, uri: str, data: bytes) -> bool:
         path = self._path(uri)

@@ -4,6 +4,8 @@ Types are those that Iceberg v2 also has: no unsigned integers, and time is int6
 because Iceberg v2 timestamps and Spark both stop at microseconds.
 """
 
+from functools import cache
+
 import pyarrow as pa
 
 STR, I32, I64, F32, F64, BOOL, BIN, DATE = (
@@ -31,7 +33,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "drive_id": (STR, "UUIDv5 of fleet, vehicle and drive."),
     "scene_id": (STR, "UUIDv5 of drive, slot or episode number, and segmentation policy."),
     "sample_id": (STR, "UUIDv5 of scene and timestamp: one keyframe."),
-    "sample_data_id": (STR, "UUIDv5 of object, channel and position: one recorded message."),
+    "sample_data_id": (STR, "UUIDv8 of object, channel and position: one recorded message."),
     "calibrated_sensor_id": (STR, "Calibration that applies to the row."),
     "recording_id": (STR, "Recording (one or more objects) that the object belongs to."),
     "release_id": (STR, "Dataset release."),
@@ -94,7 +96,10 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "row_index": (I32, "Hint: row in payload_file."),
     "decode_from_row": (I32, "Row of the previous IDR for inter-coded video; else row_index."),
     "payload_bytes": (I64, "Size of the message as recorded."),
-    "payload_hash": (STR, "SHA-256 of the message bytes as recorded, first 32 hex digits."),
+    "payload_hash": (
+        STR,
+        "BLAKE3 of the message as recorded, first 32 hex digits; messages up to 1 KiB share one with others.",
+    ),
     # synchronisation
     "delta_ns": (I64, "Matched time minus keyframe time; of the nearest row even where it is out of tolerance."),
     "method": (STR, "nearest, linear, slerp or hold."),
@@ -206,6 +211,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 
 
+@cache
 def field(name: str) -> pa.Field:
     """Arrow field of one column; every column is nullable, as Iceberg columns added later must be."""
     column_type, doc = COLUMNS[name]

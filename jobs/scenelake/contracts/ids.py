@@ -10,6 +10,8 @@ MERKLE_BLOCK_BYTES = 8 * 1024 * 1024
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://scenelake.dev/ids")
 _SEPARATOR = "\x1f"
+SAMPLE_DATA_KEY = f"sample_data{_SEPARATOR}{{object_sha256}}{_SEPARATOR}{{channel}}"
+"""What, with its position in the object, makes a message's identity (``decode.identities.sample_data_ids``)."""
 
 
 def _named(kind: str, *parts: str | int) -> str:
@@ -48,11 +50,6 @@ def scene_id(drive_id: str, position: str | int, segmentation_policy: str) -> st
 def sample_id(scene_id: str, timestamp_ns: int) -> str:
     """Identity of a keyframe."""
     return _named("sample", scene_id, timestamp_ns)
-
-
-def sample_data_id(object_sha256: str, channel: str, chunk_offset_bytes: int, message_offset_bytes: int) -> str:
-    """Identity of one recorded message: its object, its channel and its position in the object."""
-    return _named("sample_data", object_sha256, channel, chunk_offset_bytes, message_offset_bytes)
 
 
 def calibrated_sensor_id(rig_id: str, channel: str, occurrence: int, content_hash: str) -> str:

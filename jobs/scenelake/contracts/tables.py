@@ -1,6 +1,7 @@
 """Gold tables (DESIGN section 5) and the tables that stages hand to each other, as lists of columns."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import pyarrow as pa
 
@@ -28,7 +29,12 @@ class Table:
 
     @property
     def schema(self) -> pa.Schema:
-        return pa.schema([field(name) for name in self.columns])
+        return _schema(self.columns)
+
+
+@cache
+def _schema(columns: tuple[str, ...]) -> pa.Schema:
+    return pa.schema([field(name) for name in columns])
 
 
 def _columns(text: str) -> tuple[str, ...]:
@@ -248,7 +254,7 @@ MESSAGE_INDEX = Table(
     None,
     None,
 )
-"""Decode's answer: one row per message that was read, whatever became of it, in file order."""
+"""Decode's answer: one row per message that was read, whatever became of it, within a channel in file order."""
 
 CALIBRATION = Table(
     "calibration",

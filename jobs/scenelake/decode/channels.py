@@ -1,29 +1,40 @@
 """One channel: how its messages are parsed, which handler takes them, and what became of them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from scenelake.contracts.errors import BadInputError
-from scenelake.contracts.modalities import Modality
-from scenelake.decode.formats.cdr import compile_plan, read_cdr
-from scenelake.decode.formats.mcap_reader import McapMessage
-from scenelake.decode.formats.mcap_records import Channel, Schema
+from scenelake.contracts.modalities import PAYLOAD_TABLE, SLOTTED_TABLES, MessageStatus, Modality
+from scenelake.contracts.tables import CALIBRATION
+from scenelake.decode.formats.blocks import Block, Definition
+from scenelake.decode.formats.cdr import Plan, read_cdr
+from scenelake.decode.formats.cdr_columns import TextColumn, read_columns
 from scenelake.decode.formats.protobuf import protobuf_parser
-from scenelake.decode.formats.ros2msg import parse_definitions, short_name
+from scenelake.decode.formats.ros_types import ros_plan, short_name
+from scenelake.decode.handlers.high_rate import COLUMN_HANDLERS, ColumnHandler, DecodedColumns, NotByColumnsError
 from scenelake.decode.message_types import MESSAGE_TYPES, MessageType
+from scenelake.decode.pieces import Piece
+from scenelake.decode.row_columns import Row, rows_to_batch
 from scenelake.decode.rules import said_modality
+from scenelake.decode.small_tables import row_schema
 from scenelake.decode.values import ChannelFacts, Decoded, KeepRawError
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_PROTOBUF_BYTES = 128 * 1024 * 1024
 """Parsed JSON and protobuf can be many times their size on the wire; larger messages are kept as bytes."""
+_FEW = 4
+"""Fewer messages of one layout are read faster one by one."""
+ROS_ENCODINGS = ("cdr", "ros1")
 
 Parser = Callable[[memoryview], Any]
 
 
 class ChannelDecoder:
-    """Turns the messages of one channel definition into rows.
+    """Turns the messages of one channel definition into pieces.
 
     Attributes:
         schema_name: message type as recorded; empty for a channel without a schema.
@@ -31,29 +42,42 @@ class ChannelDecoder:
             has no handler; None while still open.
     """
 
-    def __init__(self, channel: Channel, schema: Schema | None, problem: str | None) -> None:
-        self.channel = channel
-        self.schema = schema
-        self.schema_name = schema.name if schema else ""
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.channel = definition.channel
+        self.schema_name = definition.schema.name if definition.schema else ""
         self.modality: Modality | None = Modality.RAW
         self._parse: Parser | None = None
+        self._plan: Plan | None = None
+        self._by_columns: ColumnHandler | None = None
         self._type: MessageType | None = None
-        self._raw_reason = problem or "no_table"
-        if problem is None:
-            self._prepare(channel, schema)
+        self._raw_reason = definition.problem or "no_table"
+        if definition.problem is None:
+            self._prepare()
 
-    def _prepare(self, channel: Channel, schema: Schema | None) -> None:
-        name = short_name(self.schema_name) if channel.message_encoding == "cdr" else self.schema_name
-        found = MESSAGE_TYPES.get((channel.message_encoding, name))
-        if found is None or schema is None:
+    def _prepare(self) -> None:
+        encoding, schema = self.channel.message_encoding, self.definition.schema
+        is_ros = encoding in ROS_ENCODINGS
+        name = short_name(self.schema_name) if is_ros else self.schema_name
+        found = MESSAGE_TYPES.get(("ros" if is_ros else encoding, name))
+        if found is None:
             return
         try:
-            self._parse = _parser(channel.message_encoding, schema)
+            if is_ros:
+                self._plan = plan = ros_plan(self.definition)
+                self._parse = lambda data: read_cdr(plan, data)
+                self._by_columns = COLUMN_HANDLERS.get(name)
+            elif schema is None:
+                return
+            elif encoding == "json":
+                self._parse = _parse_json
+            else:
+                self._parse = _protobuf(schema.name, schema.encoding, schema.data)
         except BadInputError as error:
             self._raw_reason = error.reason
             return
         self._type = found
-        self.modality = said_modality(channel.topic, channel.metadata, frozenset(found.modalities))
+        self.modality = said_modality(self.channel.topic, self.channel.metadata, frozenset(found.modalities))
 
     @property
     def assumed_modality(self) -> Modality:
@@ -62,7 +86,68 @@ class ChannelDecoder:
             return self._type.modalities[0]
         return self.modality or Modality.RAW
 
-    def decode(self, message: McapMessage) -> Decoded:
+    def decode(self, block: Block, rows: np.ndarray) -> Iterator[Piece]:
+        """Pieces that together hold each of the messages once; ``rows`` are their positions in the block."""
+        if self._plan is not None and self._by_columns is not None and len(rows) >= _FEW:
+            groups, alone = read_columns(self._plan, block.body, block.start[rows], block.exclusive_end[rows])
+            left = [rows[alone]]
+            for positions, columns in groups:
+                piece, rest = self._piece_of_columns(rows[positions], columns)
+                if piece is not None:
+                    yield piece
+                left.append(rest)
+            rows = np.sort(np.concatenate(left))
+        if len(rows):
+            yield from self._one_by_one(block, rows)
+
+    def _piece_of_columns(self, rows: np.ndarray, columns: Any) -> tuple[Piece | None, np.ndarray]:
+        if self._by_columns is None or len(rows) < _FEW:
+            return None, rows
+        try:
+            decoded = self._by_columns(columns, ChannelFacts(self.channel.topic, self.schema_name, self.modality))
+        except (NotByColumnsError, KeyError, UnicodeDecodeError, pa.ArrowException):
+            return None, rows
+        self.modality = self.modality or decoded.modality
+        is_good = decoded.is_good
+        schema = row_schema(PAYLOAD_TABLE[decoded.modality])
+        batch = _batch(decoded, schema, len(rows) * decoded.rows_per_message)
+        frame = decoded.frame
+        if not is_good.all():
+            kept = np.repeat(is_good, decoded.rows_per_message)
+            batch = batch.filter(pa.array(kept))
+            frame = TextColumn(frame.values, frame.codes[is_good])
+        nbr_good = int(is_good.sum())
+        piece = Piece(
+            rows[is_good],
+            MessageStatus.DECODED,
+            decoded.modality,
+            stamp_ns=decoded.stamp_ns[is_good],
+            frame=frame,
+            batch=batch,
+            rows_per_message=None if decoded.rows_per_message == 1 else np.full(nbr_good, decoded.rows_per_message),
+        )
+        return piece if nbr_good else None, rows[~is_good]
+
+    def _one_by_one(self, block: Block, rows: np.ndarray) -> Iterator[Piece]:
+        decoded: dict[Modality, list[tuple[int, Decoded]]] = {}
+        raw: dict[int, str] = {}
+        undecodable: dict[int, str] = {}
+        for row in rows.tolist():
+            try:
+                found = self._decode_one(block.data(row))
+            except KeepRawError as kept:
+                raw[row] = kept.reason
+            except BadInputError as error:
+                undecodable[row] = error.reason
+            else:
+                decoded.setdefault(found.modality, []).append((row, found))
+        for modality, group in decoded.items():
+            yield _piece_of_rows(modality, group)
+        for status, reasons in ((MessageStatus.RAW, raw), (MessageStatus.UNDECODABLE, undecodable)):
+            if reasons:
+                yield self._kept(block, status, reasons)
+
+    def _decode_one(self, data: memoryview) -> Decoded:
         """Rows of one message.
 
         Raises:
@@ -73,7 +158,7 @@ class ChannelDecoder:
             raise KeepRawError(self._raw_reason)
         facts = ChannelFacts(self.channel.topic, self.schema_name, self.modality)
         try:
-            decoded = self._type.handler(self._parse(message.data), facts)
+            decoded = self._type.handler(self._parse(data), facts)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
             # The file's own schema may define a known name with other fields.
             detail = f"{type(error).__name__}: {error}"
@@ -81,25 +166,76 @@ class ChannelDecoder:
         self.modality = self.modality or decoded.modality
         return decoded
 
+    def _kept(self, block: Block, status: MessageStatus, reasons: dict[int, str]) -> Piece:
+        """Messages whose bytes are kept as they came."""
+        encoding = self.channel.message_encoding
+        large: list[Row] = [
+            {"schema_name": self.schema_name, "message_encoding": encoding, "data": block.data(row), "reason": reason}
+            for row, reason in reasons.items()
+        ]
+        return Piece(
+            np.fromiter(reasons, np.int64, len(reasons)),
+            status,
+            self.assumed_modality,
+            reason=dict(enumerate(reasons.values())),
+            large=large,
+        )
 
-def _parser(encoding: str, schema: Schema) -> Parser:
-    if encoding == "json":
-        return _parse_json
-    if encoding == "protobuf":
-        if schema.encoding != "protobuf":
-            raise BadInputError(f"schema encoding {schema.encoding!r}", reason="schema_encoding_unsupported")
-        parse = protobuf_parser(schema.name, schema.data)
 
-        def bounded(data: memoryview) -> Any:
-            if len(data) > MAX_PROTOBUF_BYTES:
-                raise KeepRawError("message_too_large")
-            return parse(data)
+def _batch(decoded: DecodedColumns, schema: pa.Schema, nbr_rows: int) -> pa.RecordBatch:
+    arrays = [decoded.columns.get(f.name, None) for f in schema]
+    filled = [pa.nulls(nbr_rows, f.type) if a is None else a for a, f in zip(arrays, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(filled, schema=schema)
 
-        return bounded
-    if schema.encoding != "ros2msg":
-        raise BadInputError(f"schema encoding {schema.encoding!r}", reason="schema_encoding_unsupported")
-    plan = compile_plan(parse_definitions(schema.name, schema.data), short_name(schema.name))
-    return lambda data: read_cdr(plan, data)
+
+def _piece_of_rows(modality: Modality, group: list[tuple[int, Decoded]]) -> Piece:
+    table = CALIBRATION.name if modality is Modality.CALIBRATION else PAYLOAD_TABLE[modality]
+    found = [decoded for _, decoded in group]
+    piece = Piece(
+        np.array([row for row, _ in group], np.int64),
+        MessageStatus.DECODED,
+        modality,
+        reason={i: d.reason for i, d in enumerate(found) if d.reason is not None},
+        stamp_ns=np.array([_int64(d.stamp_ns) for d in found], np.int64),
+        has_stamp=np.array([d.stamp_ns is not None for d in found]),
+        frame=_frames([d.frame_id or "" for d in found]),
+    )
+    if any(d.nbr_points is not None for d in found):
+        piece.nbr_points = np.array([d.nbr_points or 0 for d in found], np.int32)
+    if any(d.width_px is not None for d in found):
+        piece.width_px = np.array([d.width_px or 0 for d in found], np.int32)
+        piece.height_px = np.array([d.height_px or 0 for d in found], np.int32)
+    if table in SLOTTED_TABLES:
+        piece.large = [d.rows[0] for d in found]
+    else:
+        piece.batch = rows_to_batch([row for d in found for row in d.rows], row_schema(table))
+        counts = np.array([len(d.rows) for d in found], np.int64)
+        piece.rows_per_message = None if (counts == 1).all() else counts
+    return piece
+
+
+def _int64(stamp_ns: int | None) -> int:
+    """A stamp that does not fit is out of range all the same at the nearest bound."""
+    return min(max(stamp_ns or 0, -(2**63)), 2**63 - 1)
+
+
+def _frames(frames: list[str]) -> TextColumn:
+    values = list(dict.fromkeys(frames))
+    code = {value: i for i, value in enumerate(values)}
+    return TextColumn(values, np.array([code[f] for f in frames], np.int32))
+
+
+def _protobuf(name: str, schema_encoding: str, descriptor_set: bytes) -> Parser:
+    if schema_encoding != "protobuf":
+        raise BadInputError(f"schema encoding {schema_encoding!r}", reason="schema_encoding_unsupported")
+    parse = protobuf_parser(name, descriptor_set)
+
+    def bounded(data: memoryview) -> Any:
+        if len(data) > MAX_PROTOBUF_BYTES:
+            raise KeepRawError("message_too_large")
+        return parse(data)
+
+    return bounded
 
 
 def _parse_json(data: memoryview) -> Any:

@@ -10,7 +10,9 @@ from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import DropOutcome, DropVerdict, Problem
 from scenelake.decode.config import DecodeConfig
-from scenelake.decode.decoding import FORMAT, Decoding
+from scenelake.decode.decoding import Decoding
+from scenelake.decode.formats.open import open_reader
+from scenelake.decode.formats.sources import FileSource
 from scenelake.decode.sinks import Sink
 
 OUTCOME_FILE = "outcome.json"
@@ -36,7 +38,8 @@ def decode_object(
     try:
         with Decoding(object_sha256, recipe, config, paths, sink, scratch, folder) as decoding:
             try:
-                outcome = decoding.run(path, drop, recipe)
+                with FileSource(path) as source:
+                    outcome = decoding.run(open_reader(source, config), drop, source.size_bytes, recipe)
             except BadInputError as error:
                 outcome = rejected(drop, object_sha256, recipe, error, decoding.problems)
     finally:
@@ -67,7 +70,7 @@ def rejected(
         verdict=DropVerdict.REJECTED,
         reason=error.reason,
         detail=f"{drop.uri}: {error}{where}",
-        format=None if error.reason in ("empty_object", "not_mcap", "bad_manifest") else FORMAT,
+        format=None if error.reason in ("empty_object", "not_mcap", "bad_manifest") else "mcap",
         object_sha256=object_sha256,
         size_bytes=drop.size_bytes,
         recipe=recipe,

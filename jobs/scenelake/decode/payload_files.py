@@ -7,9 +7,9 @@ slot that is closed early and met again continues in a further part.
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,25 +18,100 @@ from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import PayloadFile
 from scenelake.contracts.tables import GOLD
+from scenelake.decode.column_buffers import column_buffer
 from scenelake.decode.config import DecodeConfig
-from scenelake.decode.row_columns import Row, payload_bytes, rows_to_batch
+from scenelake.decode.row_columns import Row
 from scenelake.decode.sinks import Sink
 
 _BLOB_COLUMNS = frozenset(("image", "data"))
-_HASH_BLOCK_BYTES = 1024 * 1024
 
 
-@dataclass(slots=True)
+class _HashedFile:
+    """A file that is hashed on its way to the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self.digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self.digest.update(view)
+        self.size_bytes += view.nbytes
+        return self._file.write(view)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class _OpenFile:
-    table: str
-    slot: int
-    uri: str
-    drive_date: date
-    path: Path
-    writer: pq.ParquetWriter
-    rows: list[Row] = field(default_factory=list)
-    nbr_rows: int = 0
-    buffered_bytes: int = 0
+    """A payload file that is being written.
+
+    Attributes:
+        buffered_bytes: of the values that wait for the next row group.
+    """
+
+    def __init__(self, table: str, slot: int, uri: str, drive_date: date, path: Path) -> None:
+        self.table = table
+        self.slot = slot
+        self.uri = uri
+        self.drive_date = drive_date
+        self.path = path
+        self.nbr_rows = 0
+        self.buffered_bytes = 0
+        self._schema: pa.Schema = GOLD[table].schema
+        self._columns = {f.name: column_buffer(f) for f in self._schema}
+        self._file = _HashedFile(path)
+        self._writer = payload_writer(pa.PythonFile(self._file, "w"), table)
+
+    @property
+    def reserved_bytes(self) -> int:
+        return sum(c.reserved_bytes for c in self._columns.values())
+
+    def append(self, row: Row) -> int:
+        """Adds a row; returns the bytes that it takes until the next row group is written."""
+        grown = sum(column.append(row.get(name)) for name, column in self._columns.items()) + 256
+        self.nbr_rows += 1
+        self.buffered_bytes += grown
+        return grown
+
+    def write_row_group(self, *, keep_room: bool) -> None:
+        """Writes what is buffered, and keeps the memory for more of the same or gives it back."""
+        if self.buffered_bytes:
+            arrays = [column.array() for column in self._columns.values()]
+            self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema), 2**31 - 1)
+            del arrays
+        self.buffered_bytes = 0
+        if keep_room:
+            for column in self._columns.values():
+                column.clear()
+        else:
+            self._columns = {f.name: column_buffer(f) for f in self._schema}
+
+    def finish(self) -> PayloadFile:
+        """Writes the rest and closes the file."""
+        self.write_row_group(keep_room=False)
+        self.close()
+        return PayloadFile(
+            table=self.table,
+            uri=self.uri,
+            drive_date=self.drive_date.isoformat(),
+            slot=self.slot,
+            nbr_rows=self.nbr_rows,
+            size_bytes=self._file.size_bytes,
+            sha256=self._file.digest.hexdigest(),
+        )
+
+    def close(self) -> None:
+        self._writer.close()
+        self._file.close()
 
 
 class PayloadFiles:
@@ -67,20 +142,15 @@ class PayloadFiles:
         Raises:
             BadInputError: reason ``log_times_scattered`` when the log times need too many files.
         """
-        slot = log_time_ns // self._config.slot_ns
-        file = self._file(table, slot)
+        file = self._file(table, log_time_ns // self._config.slot_ns)
         row["object_sha256"] = self._object_sha256
         row["drive_date"] = file.drive_date
-        file.rows.append(row)
         row_index = file.nbr_rows
-        file.nbr_rows += 1
-        grown = payload_bytes(row) + 256
-        file.buffered_bytes += grown
-        self._buffered_bytes += grown
+        self._buffered_bytes += file.append(row)
         if file.buffered_bytes >= self._config.row_group_bytes:
-            self._flush(file)
+            self._flush(file, keep_room=True)
         elif self._buffered_bytes >= self._config.buffer_bytes:
-            self._flush(max(self._open.values(), key=lambda f: f.buffered_bytes))
+            self._flush(max(self._open.values(), key=lambda f: f.buffered_bytes), keep_room=False)
         return file.uri, row_index
 
     def close(self) -> tuple[PayloadFile, ...]:
@@ -93,7 +163,7 @@ class PayloadFiles:
     def abandon(self) -> None:
         """Closes open files without uploading them."""
         for file in self._open.values():
-            file.writer.close()
+            file.close()
         self._open.clear()
 
     def _file(self, table: str, slot: int) -> _OpenFile:
@@ -114,34 +184,21 @@ class PayloadFiles:
         day = datetime.fromtimestamp(slot * self._config.slot_ns // 1_000_000_000, UTC).date()
         uri = self._paths.payload_file(table, day.isoformat(), self._object_sha256, slot, part, self._recipe)
         path = self._scratch / f"{table}-{slot}-{part}.parquet"
-        self._open[key] = _OpenFile(table, slot, uri, day, path, payload_writer(path, table))
+        self._open[key] = _OpenFile(table, slot, uri, day, path)
         return self._open[key]
 
-    def _flush(self, file: _OpenFile) -> None:
-        if file.rows:
-            file.writer.write_batch(rows_to_batch(file.rows, GOLD[file.table].schema))
+    def _flush(self, file: _OpenFile, *, keep_room: bool) -> None:
         self._buffered_bytes -= file.buffered_bytes
-        file.rows, file.buffered_bytes = [], 0
+        file.write_row_group(keep_room=keep_room)
 
     def _finish(self, file: _OpenFile) -> None:
-        self._flush(file)
-        file.writer.close()
+        self._buffered_bytes -= file.buffered_bytes
+        self.written.append(file.finish())
         self._sink.write_file(file.uri, file.path)
-        self.written.append(
-            PayloadFile(
-                table=file.table,
-                uri=file.uri,
-                drive_date=file.drive_date.isoformat(),
-                slot=file.slot,
-                nbr_rows=file.nbr_rows,
-                size_bytes=file.path.stat().st_size,
-                sha256=_sha256(file.path),
-            )
-        )
         file.path.unlink()
 
 
-def payload_writer(path: Path, table: str) -> pq.ParquetWriter:
+def payload_writer(where: Any, table: str) -> pq.ParquetWriter:
     """A Parquet writer with the layout of payload tables.
 
     Measured on 40 real LiDAR scans: zstd level 1 alone stores points at 0.59 of their size, with the bytes
@@ -155,7 +212,7 @@ def payload_writer(path: Path, table: str) -> pq.ParquetWriter:
         if pa.types.is_list(f.type) or f.name in _BLOB_COLUMNS
     }
     return pq.ParquetWriter(
-        path,
+        where,
         schema,
         version="2.6",
         compression={leaf: "none" if leaf in _BLOB_COLUMNS else "zstd" for leaf in leaves},
@@ -168,11 +225,3 @@ def payload_writer(path: Path, table: str) -> pq.ParquetWriter:
         ],
         write_statistics=[leaf for leaf in leaves if leaf not in large.values()],
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -26,12 +26,3 @@ def _arrays(values: list[np.ndarray | None], kind: pa.DataType) -> pa.Array:
     offsets = pa.array(ends, pa.int32(), mask=np.array([*(v is None for v in values), False]))
     parts = [v for v in values if v is not None]
     return pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(parts), kind.value_type), type=kind)
-
-
-def payload_bytes(row: Row) -> int:
-    """Bytes that a buffered row holds in its large values."""
-    return sum(
-        value.nbytes if isinstance(value, np.ndarray) else len(value)
-        for value in row.values()
-        if isinstance(value, np.ndarray | bytes)
-    )

@@ -112,6 +112,12 @@ def octets(value: Any) -> np.ndarray | bytes:
     raise unexpected("expected bytes", value)
 
 
+def octets_view(value: Any) -> memoryview:
+    """The same without a copy, as unsigned bytes."""
+    found: Any = octets(value)
+    return memoryview(found).cast("B")
+
+
 def covariance(values: Any) -> list[float] | None:
     """Covariance as recorded; None for the ROS convention that all zeros mean unknown."""
     numbers = reals(values)

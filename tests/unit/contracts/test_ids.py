@@ -14,7 +14,6 @@ def test_ids_are_pinned() -> None:
     assert drive == "f08e5d6a-4011-5175-af00-077a71729cd8"
     assert scene == "32a4a5d9-31d1-5fa6-b288-6811155b50a9"
     assert ids.sample_id(scene, 1) == "336b598e-23df-5afa-b6ec-97a1a4e16248"
-    assert ids.sample_data_id("ab" * 32, "/imu", 8, 100) == "3f1b2840-9b77-548e-b33c-0f473f4a4451"
     assert ids.drop_id("b", "k", "v") == "c5f5da8c8878b1e687e43413504200c4b5cb13f991308cd2ea924470598ad20e"
 
 

@@ -137,7 +137,9 @@ class Result:
 
     @property
     def index(self) -> list[dict[str, Any]]:
-        return self.table("message_index").to_pylist()
+        """Index rows in the order of the file."""
+        rows = self.table("message_index").to_pylist()
+        return sorted(rows, key=lambda r: (r["chunk_offset_bytes"], r["message_offset_bytes"]))
 
     def payload(self, row: dict[str, Any]) -> dict[str, Any]:
         """The payload row that an index row points to."""

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -10,7 +11,7 @@ from scenelake.adapters.objects import LocalObjects, ObjectInfo
 from scenelake.contracts.errors import TransientError
 from scenelake.contracts.stages import DropOutcome, DropVerdict, PayloadFile
 from scenelake.decode.fetch import fetch_object
-from scenelake.decode.small_tables import SmallTables
+from scenelake.decode.small_tables import SmallTables, written_schema
 from scenelake.decode.task import finished_outcome
 
 from .conftest import a_drop
@@ -48,14 +49,14 @@ def test_a_payload_file_of_another_size_is_decoded_again(tmp_path: Path, size_by
     assert (finished_outcome(objects, "s3://lake/drop") == outcome) == is_done
 
 
-@pytest.mark.parametrize(("message_bytes", "nbr_groups"), [(10, 1), (50, 2), (100, 4)])
-def test_small_tables_empty_their_buffers_by_size_too(tmp_path: Path, message_bytes: int, nbr_groups: int) -> None:
+@pytest.mark.parametrize(("text_bytes", "nbr_groups"), [(10, 1), (500, 2), (1000, 4)])
+def test_small_tables_empty_their_buffers_by_size_too(tmp_path: Path, text_bytes: int, nbr_groups: int) -> None:
     """A few messages with long lists fill memory long before their number does."""
     objects = LocalObjects(tmp_path / "objects")
-    tables = SmallTables("s3://lake/drop", 1000, 100, objects, tmp_path)
+    tables = SmallTables("s3://lake/drop", 1000, 1000, objects, tmp_path)
     for i in range(4):
-        row = {"sample_data_id": str(i), "channel": "/c", "timestamp_ns": i, "text": "x"}
-        assert tables.append("language", [row], message_bytes) == i
+        row = {"sample_data_id": str(i), "channel": "/c", "timestamp_ns": i, "text": "x" * text_bytes}
+        assert tables.append("language", pa.RecordBatch.from_pylist([row], written_schema("language"))) == i
     assert tables.close(always=()) == ("language",)
     path = tmp_path / "objects" / "lake" / "drop" / "language.parquet"
     assert pq.read_metadata(path).num_row_groups == nbr_groups

@@ -8,21 +8,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scenelake.adapters.recording_writer import ros_typestore
-from scenelake.contracts.errors import BadInputError
-from scenelake.contracts.modalities import PAYLOAD_TABLE, SLOTTED_TABLES, Modality
-from scenelake.contracts.tables import CALIBRATION, GOLD
+from scenelake.contracts.modalities import PAYLOAD_TABLE, MessageStatus
+from scenelake.contracts.tables import GOLD
 from scenelake.decode.channels import ChannelDecoder
-from scenelake.decode.formats.mcap_reader import McapMessage
-from scenelake.decode.formats.mcap_records import Channel, Schema
+from scenelake.decode.formats.blocks import Block, Channel, Definition, Schema
 from scenelake.decode.formats.ros2msg import short_name
 from scenelake.decode.message_types import MESSAGE_TYPES
 from scenelake.decode.row_columns import rows_to_batch
-from scenelake.decode.small_tables import small_schema
-from scenelake.decode.values import KeepRawError
 
 STORE = ros_typestore()
 ROS_TYPES = sorted(
-    name for name in STORE.types if ("cdr", short_name(name)) in MESSAGE_TYPES and not name.endswith("msg/String")
+    name for name in STORE.types if ("ros", short_name(name)) in MESSAGE_TYPES and not name.endswith("msg/String")
 )
 
 
@@ -54,21 +50,31 @@ DEFINITIONS = {name: STORE.generate_msgdef(name, ros_version=2)[0] for name in R
 
 def _decode(name: str, definition: str, data: bytes, topic: str = "/topic") -> str:
     """Decodes and builds the Arrow rows, as the stage does; returns what became of the message."""
-    channel = Channel(1, 1, topic, "cdr", {})
-    decoder = ChannelDecoder(channel, Schema(1, name, "ros2msg", definition.encode()), None)
-    try:
-        decoded = decoder.decode(McapMessage(channel, None, None, 0, 0, 0, 0, 0, memoryview(data)))
-    except KeepRawError as error:
-        return error.reason
-    except BadInputError as error:
-        return error.reason
-    table = PAYLOAD_TABLE[decoded.modality]
-    if table in SLOTTED_TABLES:
-        schema = GOLD[table].schema
-    else:
-        schema = small_schema(CALIBRATION.name if decoded.modality is Modality.CALIBRATION else table)
-    assert rows_to_batch(decoded.rows, schema).num_rows == len(decoded.rows)
-    return "decoded"
+    schema = Schema(1, name, "ros2msg", definition.encode())
+    decoder = ChannelDecoder(Definition(Channel(1, 1, topic, "cdr", {}), schema))
+    outcomes, rows = [], []
+    # Alone, and so often that columns are tried: the same must become of it.
+    for copies in (1, 5):
+        pieces = list(decoder.decode(_block(data, copies), np.arange(copies)))
+        assert sorted(r for piece in pieces for r in piece.rows.tolist()) == list(range(copies))
+        for piece in pieces:
+            if piece.status is MessageStatus.DECODED and piece.large is not None:
+                assert rows_to_batch(piece.large, GOLD[PAYLOAD_TABLE[piece.modality]].schema).num_rows == copies
+        (found,) = {p.reason[0] if p.status is not MessageStatus.DECODED else "decoded" for p in pieces}
+        outcomes.append(found)
+        batches = [p.batch for p in pieces if p.batch is not None]
+        rows.append([repr(row) for batch in batches for row in batch.to_pylist()])
+    assert outcomes[0] == outcomes[1]
+    assert rows[1] == rows[0] * 5
+    return outcomes[0]
+
+
+def _block(data: bytes, copies: int) -> Block:
+    zeros = np.zeros(copies, np.int64)
+    starts = np.arange(copies) * len(data)
+    times = zeros.astype(np.uint64)
+    body = memoryview(data * copies)
+    return Block(body, {}, zeros.astype(np.int32), zeros, times, times, zeros, starts, starts, starts + len(data))
 
 
 def test_the_examples_cover_the_ros_types() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from scenelake.decode.config import MIB
 from scenelake.decode.formats.mcap_reader import McapReader
+from scenelake.decode.formats.sources import FileSource
 
 
 def _expected(document: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -19,10 +20,10 @@ def test_reads_every_conformance_file(real_data: Callable[[str], Path]) -> None:
     nbr_messages = 0
     for path in files:
         expected = _expected(path.with_suffix(".json"))
-        with path.open("rb") as file:
-            reader = McapReader(file, path.stat().st_size, max_chunk_bytes=MIB, max_record_bytes=MIB)
+        with FileSource(path) as source:
+            reader = McapReader(source, max_chunk_bytes=MIB, max_record_bytes=MIB)
             got = list(reader.messages())
-        assert reader.problems == [], path.name
+        assert reader.findings.problems == [], path.name
         wanted = [fields for kind, fields in expected if kind == "Message"]
         assert [
             {
@@ -41,8 +42,8 @@ def test_reads_every_conformance_file(real_data: Callable[[str], Path]) -> None:
             assert (message.schema.name if message.schema else None) == next(
                 (f["name"] for kind, f in expected if kind == "Schema"), None
             )
-        assert reader.metadata == {f["name"]: f["metadata"] for kind, f in expected if kind == "Metadata"}
-        assert reader.recorded == next(
+        assert reader.findings.metadata == {f["name"]: f["metadata"] for kind, f in expected if kind == "Metadata"}
+        assert reader.findings.recorded == next(
             (
                 {int(k): int(v) for k, v in f["channel_message_counts"].items()}
                 for kind, f in expected

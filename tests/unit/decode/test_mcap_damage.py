@@ -15,6 +15,7 @@ from mcap.writer import CompressionType, Writer
 
 from scenelake.contracts.errors import BadInputError
 from scenelake.decode.formats.mcap_reader import HARMLESS_REASONS, MAX_PROBLEMS, McapReader
+from scenelake.decode.formats.sources import MemorySource
 
 MIB = 1024 * 1024
 MAGIC = b"\x89MCAP0\r\n"
@@ -36,7 +37,7 @@ def _recording(compression: CompressionType, *, use_chunking: bool = True, nbr_m
 
 
 def _read(data: bytes, max_chunk_bytes: int = MIB) -> tuple[McapReader, list[tuple[Any, ...]]]:
-    reader = McapReader(io.BytesIO(data), len(data), max_chunk_bytes=max_chunk_bytes, max_record_bytes=MIB)
+    reader = McapReader(MemorySource(data), max_chunk_bytes=max_chunk_bytes, max_record_bytes=MIB)
     messages = [
         (m.channel.topic, m.sequence, m.log_time_ns, bytes(m.data), m.chunk_offset_bytes, m.message_offset_bytes)
         for m in reader.messages()
@@ -73,11 +74,11 @@ LAYOUTS = [
 @pytest.mark.parametrize(("compression", "use_chunking"), LAYOUTS)
 def test_an_intact_file_has_no_problems(compression: CompressionType, use_chunking: bool) -> None:
     reader, messages = _read(_recording(compression, use_chunking=use_chunking))
-    assert reader.problems == []
+    assert reader.findings.problems == []
     assert [m[1] for m in messages] == list(range(12))
-    assert reader.recorded == {1: 6, 2: 6}
-    assert (reader.header["profile"], reader.metadata) == ("p", {"m": {"k": "v"}})
-    assert reader.header["library"].endswith("l") or "l" in reader.header["library"]
+    assert reader.findings.recorded == {1: 6, 2: 6}
+    assert (reader.findings.header["profile"], reader.findings.metadata) == ("p", {"m": {"k": "v"}})
+    assert reader.findings.header["library"].endswith("l") or "l" in reader.findings.header["library"]
 
 
 @pytest.mark.parametrize(("compression", "use_chunking"), LAYOUTS)
@@ -94,7 +95,7 @@ def test_every_truncation_gives_a_prefix_and_says_where(compression: Compression
             continue
         reader, messages = _read(data[:size])
         assert messages == whole[: len(messages)], size
-        (problem,) = reader.problems
+        (problem,) = reader.findings.problems
         assert problem.reason in ("truncated", "summary_unreadable"), size
         assert problem.start_byte <= problem.exclusive_end_byte == size
         if problem.reason == "summary_unreadable":
@@ -116,10 +117,10 @@ def test_a_flipped_bit_in_a_chunk_costs_that_chunk_alone(compression: Compressio
         reader, messages = _read(bytes(data))
         data[at] ^= 1
         assert messages == [m for m in whole if m[4] != offset], position
-        (problem,) = reader.problems
+        (problem,) = reader.findings.problems
         assert problem.reason.startswith("chunk_")
         assert (problem.start_byte, problem.exclusive_end_byte) == (offset, offset + 9 + length)
-        assert sum(reader.lost.values()) == len(whole) - len(messages)
+        assert sum(reader.findings.lost.values()) == len(whole) - len(messages)
 
 
 def test_a_flipped_bit_outside_chunks_is_found_by_the_data_crc() -> None:
@@ -128,7 +129,7 @@ def test_a_flipped_bit_outside_chunks_is_found_by_the_data_crc() -> None:
     data[whole[0][4] + 9 + 22 + 3] ^= 1
     reader, messages = _read(bytes(data))
     assert len(messages) == len(whole)
-    assert [p.reason for p in reader.problems] == ["data_crc_mismatch"]
+    assert [p.reason for p in reader.findings.problems] == ["data_crc_mismatch"]
 
 
 def _bomb(compression: str, size: int) -> bytes:
@@ -155,14 +156,14 @@ def test_a_chunk_that_inflates_past_its_claim_is_not_inflated(compression: str, 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert messages == []
-    assert reader.problems[0].reason in ("chunk_size_mismatch", "chunk_not_decompressible")
+    assert reader.findings.problems[0].reason in ("chunk_size_mismatch", "chunk_not_decompressible")
     assert peak < 8 * len(data) + 4 * MIB
 
 
 @pytest.mark.parametrize("compression", ["", "zstd", "lz4"])
 def test_a_claim_of_a_terabyte_is_not_believed(compression: str) -> None:
     reader, _ = _read(_file(_chunk(b"x" * 100, 2**40, compression)))
-    assert [p.reason for p in reader.problems] == ["chunk_too_large"]
+    assert [p.reason for p in reader.findings.problems] == ["chunk_too_large"]
 
 
 @pytest.mark.parametrize(
@@ -182,14 +183,14 @@ def test_garbage_inside_a_chunk_is_reported_and_what_precedes_it_is_read(records
     body = good + records
     reader, messages = _read(_file(_chunk(body, len(body), "", zlib.crc32(body)), _chunk(good, len(good), "")))
     assert [m[0] for m in messages] == ["/t", "/t"]
-    assert [p.reason for p in reader.problems] == [reason]
+    assert [p.reason for p in reader.findings.problems] == [reason]
 
 
 def test_unknown_channels_and_schemas_are_named() -> None:
     message = struct.pack("<IQQ", 1, 2, 3) + b"{}"
     channel = _record(4, struct.pack("<HH", 7, 9) + _text("/t") + _text("json") + struct.pack("<I", 0))
     data = _file(_record(5, struct.pack("<H", 3) + message), channel, _record(5, struct.pack("<H", 7) + message))
-    reader = McapReader(io.BytesIO(data), len(data), max_chunk_bytes=MIB, max_record_bytes=MIB)
+    reader = McapReader(MemorySource(data), max_chunk_bytes=MIB, max_record_bytes=MIB)
     found = [(m.channel.topic, m.problem) for m in reader.messages()]
     assert found == [("unknown_channel_3", "channel_unknown"), ("/t", "schema_unknown")]
 
@@ -197,16 +198,16 @@ def test_unknown_channels_and_schemas_are_named() -> None:
 def test_a_lost_record_length_in_the_middle_is_told_from_a_truncation() -> None:
     data = _file(struct.pack("<BQ", 5, 2**62), b"rest")
     reader, _ = _read(data)
-    assert [p.reason for p in reader.problems] == ["record_framing_lost"]
+    assert [p.reason for p in reader.findings.problems] == ["record_framing_lost"]
     reader, _ = _read(_file(bytes(50)))
-    assert [p.reason for p in reader.problems] == ["record_framing_lost"]
+    assert [p.reason for p in reader.findings.problems] == ["record_framing_lost"]
 
 
 def test_a_file_of_nothing_but_problems_is_given_up() -> None:
     reader, messages = _read(_file(*[_record(5, b"")] * (MAX_PROBLEMS + 500)))
     assert messages == []
-    assert len(reader.problems) == MAX_PROBLEMS + 1
-    assert reader.problems[-1].reason == "too_many_problems"
+    assert len(reader.findings.problems) == MAX_PROBLEMS + 1
+    assert reader.findings.problems[-1].reason == "too_many_problems"
 
 
 def test_definitions_of_a_lost_chunk_come_from_the_summary() -> None:
@@ -225,8 +226,8 @@ def test_a_broken_summary_costs_no_message() -> None:
     data[start + 12] ^= 1
     reader, messages = _read(bytes(data))
     assert len(messages) == 12
-    assert [p.reason for p in reader.problems] == ["summary_unreadable"]
-    assert reader.recorded is None
+    assert [p.reason for p in reader.findings.problems] == ["summary_unreadable"]
+    assert reader.findings.recorded is None
 
 
 @pytest.mark.parametrize("compression", [CompressionType.ZSTD, CompressionType.NONE])
@@ -235,12 +236,12 @@ def test_what_follows_the_end_is_never_lost_in_silence(compression: CompressionT
     for tail in (data, b"\0" * 50, b"x"):
         reader, messages = _read(data + tail)
         assert len(messages) == 12
-        assert [p.reason for p in reader.problems] == ["bytes_after_end"]
-        assert (reader.problems[0].start_byte, reader.problems[0].exclusive_end_byte) == (
+        assert [p.reason for p in reader.findings.problems] == ["bytes_after_end"]
+        assert (reader.findings.problems[0].start_byte, reader.findings.problems[0].exclusive_end_byte) == (
             len(data),
             len(data + tail),
         )
-        assert not {p.reason for p in reader.problems} & HARMLESS_REASONS
+        assert not {p.reason for p in reader.findings.problems} & HARMLESS_REASONS
 
 
 INTACT = {layout: _recording(layout[0], use_chunking=layout[1]) for layout in LAYOUTS}
@@ -266,9 +267,9 @@ def test_mutations_never_crash_and_never_pass_unseen(
             _read(bytes(data))
         return
     reader, messages = _read(bytes(data))
-    for problem in reader.problems:
+    for problem in reader.findings.problems:
         assert 0 <= problem.start_byte <= problem.exclusive_end_byte <= len(data)
-    if not reader.problems:
+    if not reader.findings.problems:
         # Top-level bytes outside chunks (header, metadata) have no checksum, but messages do.
         _, whole = _read(INTACT[layout])
         assert [m[1:4] for m in messages] == [m[1:4] for m in whole]

@@ -206,14 +206,14 @@ def test_transforms(record: Callable[..., Path], decode: Callable[..., Any], ros
     )
     rows = result.table("transform").to_pylist()
     assert [(r["parent_frame_id"], r["child_frame_id"], r["is_static"]) for r in rows] == [
-        ("base_link", "camera", True),
-        ("base_link", "lidar", True),
         ("odom", "base_link", False),
         ("base_link", "wheel", False),
+        ("base_link", "camera", True),
+        ("base_link", "lidar", True),
     ]
     assert all(r["parent_from_child"] == IDENTITY for r in rows)
     index = result.index
-    assert [r["row_index"] for r in index] == [0, 2, None]
+    assert [r["row_index"] for r in index] == [2, 0, None]
     assert result.outcome.tables == ("transform",), "poses are found in transforms by synchronise, not here"
 
 

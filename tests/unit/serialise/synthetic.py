@@ -1,6 +1,7 @@
 """Drives as synchronise, quality and decode would leave them: small, whole and balanced."""
 
 import io
+import uuid
 from collections.abc import Callable
 from datetime import date
 from hashlib import sha256
@@ -108,7 +109,7 @@ class DriveMaker:
         at_ns = START_NS + scene * SCENE_NS + i * 500_000_000
         name, modality, table = channel
         return {
-            "sample_data_id": ids.sample_data_id(object_sha, name, at_ns - START_NS, 0),
+            "sample_data_id": str(uuid.uuid5(ids.NAMESPACE, f"{object_sha} {name} {at_ns}")),
             "scene_id": ids.scene_id(drive_id, scene, "p1"),
             "drive_id": drive_id,
             "channel": name,

@@ -1,5 +1,6 @@
 """A recording as decode would hand it over, built message by message."""
 
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ class Recording:
         made = []
         for number, stamp in enumerate(stamps_ns):
             position = len(self.rows)
-            name = ids.sample_data_id(object_sha256, channel, position, 0)
+            name = str(uuid.uuid5(ids.NAMESPACE, f"{object_sha256} {channel} {position}"))
             made.append(name)
             self.rows.append(
                 {

@@ -2,19 +2,31 @@
 
 It walks the top-level records from the front, so that it needs no summary: what it cannot use becomes a
 ``Problem`` with a byte range and the walk goes on where the framing allows. The summary is read once, for
-the recording's own message counts and as a second copy of schemas and channels whose chunk was lost.
+the recording's own message counts, as a second copy of schemas and channels whose chunk was lost, and for the places
+at which a large file may be split.
 """
 
-import zlib
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+
+import numpy as np
 
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.stages import Problem
 from scenelake.decode.formats import mcap_records as records
+from scenelake.decode.formats.blocks import (
+    Block,
+    Findings,
+    Message,
+    Part,
+    PlanContradictedError,
+    Source,
+)
 from scenelake.decode.formats.mcap_chunk import ChunkError, open_chunk
-from scenelake.decode.formats.mcap_records import FRAME, MAGIC, Channel, RecordError, Schema
+from scenelake.decode.formats.mcap_definitions import Definitions
+from scenelake.decode.formats.mcap_records import FRAME, MAGIC, RecordError
+from scenelake.decode.formats.mcap_summary import Summary, crc_of, plan_parts, read_summary
+from scenelake.decode.formats.mcap_walk import MAX_MESSAGES, Walk, heads, walk
 
 HARMLESS_REASONS = frozenset({"summary_unreadable", "statistics_contradicted", "channel_redefined"})
 """Problems that cost no message."""
@@ -22,214 +34,249 @@ HARMLESS_REASONS = frozenset({"summary_unreadable", "statistics_contradicted", "
 MAX_PROBLEMS = 1000
 """A file with more is given up at that point: the rest of it is one last problem."""
 
-_CRC_BLOCK_BYTES = 8 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class McapMessage:
-    """One message where it lies.
-
-    Attributes:
-        channel: its channel; a made-up one, named after the id, when the file defines none.
-        schema: its schema; None for a channel without one.
-        problem: reason why channel or schema could not be found; None when all is well.
-        chunk_offset_bytes: of the chunk record, or of the message record outside chunks.
-        message_offset_bytes: of the message record in the uncompressed chunk; 0 outside chunks.
-        data: valid until the reader moves on to the next chunk.
-    """
-
-    channel: Channel
-    schema: Schema | None
-    problem: str | None
-    chunk_offset_bytes: int
-    message_offset_bytes: int
-    sequence: int
-    log_time_ns: int
-    publish_time_ns: int
-    data: memoryview
+_LOOSE_WINDOW_BYTES = 4 * 1024 * 1024
+_DEFINITIONS = frozenset((records.HEADER, records.SCHEMA, records.CHANNEL, records.METADATA))
 
 
 class McapReader:
-    """Reads one file once: iterate ``messages()`` to its end, then look at the attributes.
+    """Reads one file, or one part of it, once: iterate ``blocks()`` to its end, then look at ``findings``.
 
-    Attributes:
-        header: profile and library.
-        metadata: metadata records by name; records of one name are merged.
-        problems: byte ranges that could not be used, in file order.
-        recorded: messages by channel id according to the Statistics record; None without one.
-        lost: messages by channel id of unusable chunks, according to the indexes that follow them.
-        channels: channels by id as the file defines them.
+    Args:
+        max_chunk_bytes: a chunk or message that claims more is not believed, and is lost with its byte range.
+        max_record_bytes: the same for records of definitions.
     """
 
-    def __init__(self, file: BinaryIO, size_bytes: int, *, max_chunk_bytes: int, max_record_bytes: int) -> None:
-        self._file = file
-        self._size = size_bytes
+    format = "mcap"
+
+    def __init__(self, source: Source, *, max_chunk_bytes: int, max_record_bytes: int) -> None:
+        self._source = source
+        self._size = source.size_bytes
         self._max_chunk_bytes = max_chunk_bytes
         self._max_record_bytes = max_record_bytes
-        self._definition_bytes = 0
-        self._schemas: dict[int, Schema] = {}
-        self._summary_schemas: dict[int, Schema] = {}
-        self._summary_channels: dict[int, Channel] = {}
-        self._resolved: dict[int, tuple[Channel, Schema | None, str | None]] = {}
+        self.findings = Findings()
+        self._definitions = Definitions(self.findings, max_chunk_bytes)
+        self._summary: Summary | None = None
+        self._part: Part | None = None
+        self._exclusive_end = self._size
         self._has_loose_messages = False
-        self.header: dict[str, str] = {}
-        self.metadata: dict[str, dict[str, str]] = {}
-        self.problems: list[Problem] = []
-        self.recorded: dict[int, int] | None = None
-        self.lost: dict[int, int] = {}
-        self.channels: dict[int, Channel] = {}
 
-    def messages(self) -> Iterator[McapMessage]:
+    def parts(self, part_bytes: int) -> Sequence[Part]:
+        """Parts by the chunk index; a single one where there is none or it does not define what it counts."""
+        self._check_magic()
+        return plan_parts(self._read_summary(), self._size, part_bytes)
+
+    def messages(self) -> Iterator[Message]:
+        """Every readable message, one by one."""
+        for block in self.blocks():
+            yield from block.messages()
+
+    def blocks(self, part: Part | None = None) -> Iterator[Block]:
         """Every readable message, in file order.
 
         Raises:
             BadInputError: reason ``empty_object`` or ``not_mcap``.
+            PlanContradictedError: the walk over a part does not end where the next one starts, or the part holds what
+                a reader of another part would have to know.
         """
+        try:
+            yield from self._blocks(part)
+        finally:
+            for channel_id in {**(self.findings.recorded or {}), **self.findings.lost}:
+                self._definitions.resolve(channel_id)
+
+    def _blocks(self, part: Part | None) -> Iterator[Block]:
         self._check_magic()
-        summary_problem = self._read_summary()
-        offset, after_bad_chunk = len(MAGIC), False
-        while self._size - offset >= FRAME.size:
-            opcode, length = FRAME.unpack(self._read(offset, FRAME.size))
+        summary = self._read_summary()
+        self.findings.recorded = summary.recorded
+        self._part = part if part is not None and part != Part(0, 0, self._size) else None
+        offset, exclusive_end = len(MAGIC), self._size
+        if self._part is not None:
+            offset, exclusive_end = max(offset, self._part.start_byte), self._part.exclusive_end_byte
+        self._exclusive_end = exclusive_end
+        while offset < exclusive_end and self._size - offset >= FRAME.size:
+            opcode, length = FRAME.unpack(self._source.read(offset, FRAME.size))
             end = offset + FRAME.size + length
             if end > self._size or opcode == 0:
                 self._report_framing(offset, opcode, length)
                 return
             if opcode in (records.DATA_END, records.FOOTER):
+                self._refuse(exclusive_end != self._size, offset)
                 self._check_data_crc(opcode, offset, length)
-                self._check_end(offset, end, summary_problem)
+                self._check_end(offset, end, summary.problem)
                 return
             if opcode == records.CHUNK:
-                before = len(self.problems)
-                yield from self._chunk_messages(offset, length)
-                after_bad_chunk = len(self.problems) > before
+                end = yield from self._chunk(offset, length)
             elif opcode == records.MESSAGE:
-                yield from self._loose_message(offset, length)
-            elif opcode == records.MESSAGE_INDEX:
-                if after_bad_chunk:
-                    self._count_lost(offset, length)
-            elif opcode in (records.HEADER, records.SCHEMA, records.CHANNEL, records.METADATA):
+                self._refuse(self._part is not None, offset)
+                end = yield from self._loose_messages(offset)
+            elif opcode in _DEFINITIONS:
                 self._definition(opcode, offset, length)
             offset = end
-            if len(self.problems) >= MAX_PROBLEMS:
+            if len(self.findings.problems) >= MAX_PROBLEMS:
                 detail = f"{MAX_PROBLEMS} problems up to here"
-                self.problems.append(Problem("too_many_problems", detail, offset, self._size))
+                self.findings.problems.append(Problem("too_many_problems", detail, offset, exclusive_end))
                 return
-        self._report("truncated", "the file ends without a DataEnd record", offset, self._size)
+        if exclusive_end == self._size:
+            self._report("truncated", "the file ends without a DataEnd record", offset, self._size)
+        else:
+            self._refuse(offset != exclusive_end, offset)
 
-    def channel(self, channel_id: int) -> Channel:
-        """A channel by id, made up where the file defines none."""
-        return self._resolve(channel_id)[0]
-
-    def schema(self, channel: Channel) -> Schema | None:
-        return self._resolve(channel.channel_id)[1]
-
-    def _read(self, offset: int, length: int) -> bytes:
-        self._file.seek(offset)
-        return self._file.read(length)
+    def _read_summary(self) -> Summary:
+        if self._summary is None:
+            self._summary = read_summary(self._source, self._max_record_bytes, self._max_chunk_bytes)
+            self._definitions.summary_schemas = self._summary.schemas
+            self._definitions.summary_channels = self._summary.channels
+        return self._summary
 
     def _report(self, reason: str, detail: str, start: int, exclusive_end: int) -> None:
-        if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(Problem(reason, detail, start, exclusive_end))
+        if len(self.findings.problems) < MAX_PROBLEMS:
+            self.findings.problems.append(Problem(reason, detail, start, exclusive_end))
+
+    def _refuse(self, is_contradicted: bool, offset: int) -> None:
+        if is_contradicted and self._part is not None:
+            raise PlanContradictedError(f"part {self._part} and the records at byte {offset} contradict each other")
 
     def _check_magic(self) -> None:
         if self._size == 0:
             raise BadInputError("the object is empty", reason="empty_object", byte_offset=0)
-        start = self._read(0, len(MAGIC))
+        start = bytes(self._source.read(0, len(MAGIC)))
         if start != MAGIC:
             raise BadInputError(f"expected the MCAP magic {MAGIC!r}, got {start!r}", reason="not_mcap", byte_offset=0)
 
     def _report_framing(self, offset: int, opcode: int, length: int) -> None:
-        is_whole = self._read(self._size - len(MAGIC), len(MAGIC)) == MAGIC
+        is_whole = self._source.read(self._size - len(MAGIC), len(MAGIC)) == MAGIC
         if opcode == 0:
             detail = f"byte {offset} holds opcode 0, which no record has"
         else:
             left = self._size - offset - FRAME.size
             detail = f"the record at byte {offset} (opcode {opcode:#04x}) claims {length} bytes, {left} are left"
-        self._report("record_framing_lost" if is_whole else "truncated", detail, offset, self._size)
+        self._report("record_framing_lost" if is_whole else "truncated", detail, offset, self._exclusive_end)
 
-    def _chunk_messages(self, offset: int, length: int) -> Iterator[McapMessage]:
+    def _chunk(self, offset: int, length: int) -> Generator[Block, None, int]:
+        """Blocks of a chunk; returns the offset behind the indexes that follow it."""
+        end = offset + FRAME.size + length
+        opened = self._open(offset, length)
+        body = memoryview(b"") if opened is None else opened
+        exclusive_end, counts, hints = self._message_indexes(end)
+        delivered: list[np.ndarray] = []
+        error = "the chunk was not opened" if opened is None else None
+        for found in walk(body, hints):
+            blocks, error = self._walked(body, found, offset)
+            for block in blocks:
+                yield block
+                delivered.append(block.channel_id)
+            error = error or (f"{found.error}, at {found.exclusive_end} in the chunk" if found.error else None)
+            if error:
+                self._report("chunk_record_invalid", error, offset, end)
+                break
+        if error:
+            counts.subtract(Counter(c for channels in delivered for c in channels.tolist()))
+            for channel_id, count in (+counts).items():
+                self.findings.lost[channel_id] = self.findings.lost.get(channel_id, 0) + count
+        return exclusive_end
+
+    def _open(self, offset: int, length: int) -> memoryview | None:
         end = offset + FRAME.size + length
         if length > self._max_chunk_bytes + self._max_record_bytes:
             self._report("chunk_too_large", f"the chunk record holds {length} bytes", offset, end)
-            return
+            return None
         try:
-            chunk = records.parse_chunk(memoryview(self._read(offset + FRAME.size, length)))
-            body = open_chunk(chunk, self._max_chunk_bytes)
+            chunk = records.parse_chunk(self._source.read(offset + FRAME.size, length))
+            return open_chunk(chunk, self._max_chunk_bytes)
         except RecordError as error:
             self._report("chunk_header_invalid", str(error), offset, end)
-            return
         except ChunkError as error:
             self._report(error.reason, str(error), offset, end)
-            return
-        at, body_size = 0, len(body)
-        while at < body_size:
+        return None
+
+    def _message_indexes(self, offset: int) -> tuple[int, Counter[int], np.ndarray | None]:
+        """End of the indexes that follow a chunk, their counts by channel id, and the offsets that they give."""
+        counts: Counter[int] = Counter()
+        offsets: list[np.ndarray] = []
+        while self._size - offset >= FRAME.size:
+            opcode, length = FRAME.unpack(self._source.read(offset, FRAME.size))
+            end = offset + FRAME.size + length
+            if opcode != records.MESSAGE_INDEX or end > self._size:
+                break
+            if length <= self._max_chunk_bytes:
+                try:
+                    channel_id, found = records.parse_message_index(self._source.read(offset + FRAME.size, length))
+                except RecordError as error:
+                    self._report("record_invalid", f"message index: {error}", offset, end)
+                else:
+                    counts[channel_id] += len(found)
+                    offsets.append(found)
+            offset = end
+        return offset, counts, np.concatenate(offsets) if offsets else None
+
+    def _walked(self, body: memoryview, found: Walk, chunk_offset: int) -> tuple[list[Block], str | None]:
+        """Blocks of one portion of a chunk, more than one where a channel changes its meaning, and what ended them."""
+        messages, at = found.messages, 0
+        blocks: list[Block] = []
+        for opcode, start, exclusive_end in found.others:
+            stop = int(np.searchsorted(messages, start))
             try:
-                at_next = yield from self._chunk_record(body, at, body_size, offset)
+                if opcode in (records.SCHEMA, records.CHANNEL):
+                    if self._definitions.changes(opcode, body[start:exclusive_end]) and stop > at:
+                        blocks.append(self._block(body, messages[at:stop], chunk_offset))
+                        at = stop
+                    self._define(opcode, body[start:exclusive_end], chunk_offset)
+                elif opcode < 0x80:
+                    raise RecordError(f"opcode {opcode:#04x} does not belong in a chunk")
             except RecordError as error:
-                self._report("chunk_record_invalid", f"{error}, at {at} in the chunk", offset, end)
-                return
-            at = at_next
+                blocks.append(self._block(body, messages[at:stop], chunk_offset))
+                return blocks, f"{error}, at {start - FRAME.size} in the chunk"
+        blocks.append(self._block(body, messages[at:], chunk_offset))
+        return blocks, None
 
-    def _chunk_record(
-        self, body: memoryview, at: int, body_size: int, chunk_offset: int
-    ) -> Generator[McapMessage, None, int]:
-        if body_size - at < FRAME.size:
-            raise RecordError(f"{body_size - at} stray bytes")
-        opcode, length = FRAME.unpack_from(body, at)
-        start, end = at + FRAME.size, at + FRAME.size + length
-        if end > body_size:
-            raise RecordError(f"a record (opcode {opcode:#04x}) claims {length} bytes, {body_size - start} are left")
-        if opcode == records.MESSAGE:
-            yield self._message(body[start:end], chunk_offset, at)
-        elif opcode in (records.SCHEMA, records.CHANNEL):
-            self._define(opcode, body[start:end], chunk_offset)
-        elif opcode < 0x80:
-            raise RecordError(f"opcode {opcode:#04x} does not belong in a chunk")
-        return int(end)
+    def _length_at(self, offset: int) -> int:
+        return int(FRAME.unpack(self._source.read(offset, FRAME.size))[1])
 
-    def _message(self, body: memoryview, chunk_offset: int, message_offset: int) -> McapMessage:
-        if len(body) < records.MESSAGE_HEAD.size:
-            raise RecordError(f"a message record of {len(body)} bytes has no room for its header")
-        channel_id, sequence, log_time_ns, publish_time_ns = records.MESSAGE_HEAD.unpack_from(body)
-        channel, schema, problem = self._resolved.get(channel_id) or self._resolve(channel_id)
-        return McapMessage(
-            channel,
-            schema,
-            problem,
-            chunk_offset,
-            message_offset,
-            sequence,
-            log_time_ns,
-            publish_time_ns,
-            body[records.MESSAGE_HEAD.size :],
+    def _block(self, body: memoryview, offsets: np.ndarray, chunk_offset: int) -> Block:
+        return self._columns(body, offsets, np.full(len(offsets), chunk_offset, np.int64), offsets)
+
+    def _columns(self, body: memoryview, offsets: np.ndarray, chunks: np.ndarray, positions: np.ndarray) -> Block:
+        head = heads(body, offsets)
+        starts = offsets + FRAME.size
+        channel_id = head["channel_id"].astype(np.int32)
+        return Block(
+            body=body,
+            definitions={c: self._definitions.resolve(c) for c in np.unique(channel_id).tolist()},
+            channel_id=channel_id,
+            sequence=head["sequence"].astype(np.uint32),
+            log_time_ns=head["log_time_ns"].astype(np.uint64),
+            publish_time_ns=head["publish_time_ns"].astype(np.uint64),
+            chunk_offset_bytes=chunks,
+            message_offset_bytes=positions,
+            start=starts + records.MESSAGE_HEAD.size,
+            exclusive_end=starts + head["length"].astype(np.int64),
         )
 
-    def _loose_message(self, offset: int, length: int) -> Iterator[McapMessage]:
-        end = offset + FRAME.size + length
-        if length > self._max_chunk_bytes:
-            self._report("message_too_large", f"the message record holds {length} bytes", offset, end)
-            return
+    def _loose_messages(self, offset: int) -> Generator[Block, None, int]:
+        """Messages outside chunks, a window at a time; returns the offset behind them."""
         self._has_loose_messages = True
-        try:
-            message = self._message(memoryview(self._read(offset + FRAME.size, length)), offset, 0)
-        except RecordError as error:
-            self._report("message_invalid", str(error), offset, end)
-            return
-        yield message
-
-    def _resolve(self, channel_id: int) -> tuple[Channel, Schema | None, str | None]:
-        channel = self.channels.get(channel_id) or self._summary_channels.get(channel_id)
-        if channel is None:
-            return Channel(channel_id, 0, f"unknown_channel_{channel_id}", "", {}), None, "channel_unknown"
-        self.channels.setdefault(channel_id, channel)
-        schema, problem = None, None
-        if channel.schema_id:
-            schema = self._schemas.get(channel.schema_id) or self._summary_schemas.get(channel.schema_id)
-            problem = None if schema else "schema_unknown"
-        found = (channel, schema, problem)
-        if problem is None:
-            self._resolved[channel_id] = found
-        return found
+        end = offset + FRAME.size + self._length_at(offset)
+        if end - offset - FRAME.size > self._max_chunk_bytes:
+            detail = f"the message record holds {end - offset - FRAME.size} bytes"
+            self._report("message_too_large", detail, offset, end)
+            return end
+        body = self._source.read(offset, max(_LOOSE_WINDOW_BYTES, end - offset))
+        offsets: list[int] = []
+        at = 0
+        while len(body) - at >= FRAME.size and len(offsets) < MAX_MESSAGES:
+            opcode, length = FRAME.unpack_from(body, at)
+            if opcode != records.MESSAGE or at + FRAME.size + length > len(body):
+                break
+            if length < records.MESSAGE_HEAD.size:
+                detail = f"a message record of {length} bytes has no room for its header"
+                self._report("message_invalid", detail, offset + at, offset + at + FRAME.size + length)
+                at += FRAME.size + length
+                break
+            offsets.append(at)
+            at += FRAME.size + length
+        positions = np.array(offsets, np.int64)
+        yield self._columns(body, positions, positions + offset, np.zeros(len(positions), np.int64))
+        return offset + at
 
     def _definition(self, opcode: int, offset: int, length: int) -> None:
         end = offset + FRAME.size + length
@@ -237,62 +284,29 @@ class McapReader:
             self._report("record_too_large", f"the record (opcode {opcode:#04x}) holds {length} bytes", offset, end)
             return
         try:
-            self._define(opcode, memoryview(self._read(offset + FRAME.size, length)), offset)
+            self._define(opcode, self._source.read(offset + FRAME.size, length), offset)
         except RecordError as error:
             self._report("record_invalid", f"opcode {opcode:#04x}: {error}", offset, end)
 
     def _define(self, opcode: int, body: memoryview, offset: int) -> None:
-        if opcode == records.HEADER:
-            self.header = records.parse_header(body)
-        elif opcode == records.METADATA:
-            name, values = records.parse_metadata(body)
-            self._account_definition(len(body))
-            self.metadata.setdefault(name, {}).update(values)
-        elif opcode == records.SCHEMA:
-            schema = records.parse_schema(body)
-            if self._schemas.get(schema.schema_id) != schema:
-                self._account_definition(len(body))
-                self._schemas[schema.schema_id] = schema
-                self._resolved.clear()
-        else:
-            channel = records.parse_channel(body)
-            known = self.channels.get(channel.channel_id)
-            if known == channel:
-                return
-            if known is not None:
-                detail = f"channel {channel.channel_id} was {known.topic!r} and is now {channel.topic!r}"
-                self._report("channel_redefined", detail, offset, offset)
-            self._account_definition(len(body))
-            self.channels[channel.channel_id] = channel
-            self._resolved.pop(channel.channel_id, None)
-
-    def _account_definition(self, length: int) -> None:
-        self._definition_bytes += length
-        if self._definition_bytes > self._max_chunk_bytes:
-            raise RecordError(f"schemas, channels and metadata exceed {self._max_chunk_bytes} bytes")
-
-    def _count_lost(self, offset: int, length: int) -> None:
-        if length > self._max_chunk_bytes:
-            return
-        try:
-            channel_id, count = records.parse_message_index(memoryview(self._read(offset + FRAME.size, length)))
-        except RecordError as error:
-            self._report("record_invalid", f"message index: {error}", offset, offset + FRAME.size + length)
-            return
-        self.lost[channel_id] = self.lost.get(channel_id, 0) + count
+        if self._part is not None and self._definitions.contradicts_summary(opcode, body):
+            self._refuse(True, offset)
+        odd = self._definitions.define(opcode, body)
+        if odd:
+            self._report("channel_redefined", odd, offset, offset)
 
     def _check_data_crc(self, opcode: int, offset: int, length: int) -> None:
         """Chunks carry their own CRC; messages outside chunks have only the data section's."""
         if opcode != records.DATA_END or length < 4 or not self._has_loose_messages:
             return
-        recorded = int.from_bytes(self._read(offset + FRAME.size, 4), "little")
-        if recorded and self._crc(0, offset) != recorded:
+        recorded = int.from_bytes(self._source.read(offset + FRAME.size, 4), "little")
+        if recorded and crc_of(self._source, 0, offset) != recorded:
             self._report("data_crc_mismatch", "bytes of the data section differ from what was written", 0, offset)
 
     def _check_end(self, offset: int, summary_at: int, summary_problem: str | None) -> None:
         """Nothing may follow the first footer: what does was never read, be it padding or a second recording."""
         while self._size - offset >= FRAME.size:
-            opcode, length = FRAME.unpack(self._read(offset, FRAME.size))
+            opcode, length = FRAME.unpack(self._source.read(offset, FRAME.size))
             offset += FRAME.size + length
             if opcode == records.FOOTER and offset + len(MAGIC) < self._size:
                 after = offset + len(MAGIC)
@@ -303,55 +317,3 @@ class McapReader:
                 break
         if summary_problem:
             self._report("summary_unreadable", summary_problem, summary_at, self._size)
-
-    def _crc(self, start: int, exclusive_end: int) -> int:
-        crc = 0
-        for at in range(start, exclusive_end, _CRC_BLOCK_BYTES):
-            crc = zlib.crc32(self._read(at, min(_CRC_BLOCK_BYTES, exclusive_end - at)), crc)
-        return crc
-
-    def _read_summary(self) -> str | None:
-        """Takes statistics, schemas and channels from the summary; returns why it could not, if it could not."""
-        at_footer = self._size - len(MAGIC) - records.FOOTER_BYTES
-        if at_footer < len(MAGIC):
-            return "the file is too short to hold a footer"
-        tail = self._read(at_footer, records.FOOTER_BYTES + len(MAGIC))
-        if FRAME.unpack_from(tail) != (records.FOOTER, 20) or tail[-len(MAGIC) :] != MAGIC:
-            return "the file does not end with a footer and the magic"
-        footer = records.parse_footer(memoryview(tail)[FRAME.size : records.FOOTER_BYTES])
-        if footer.summary_start == 0:
-            return None
-        if not len(MAGIC) <= footer.summary_start <= at_footer:
-            return f"the summary is said to start at {footer.summary_start}, the footer is at {at_footer}"
-        if footer.summary_crc and self._crc(footer.summary_start, self._size - len(MAGIC) - 4) != footer.summary_crc:
-            return "the summary's CRC does not hold"
-        try:
-            self._summary_records(footer.summary_start, at_footer)
-        except RecordError as error:
-            self.recorded = None
-            return str(error)
-        return None
-
-    def _summary_records(self, offset: int, exclusive_end: int) -> None:
-        definition_bytes = 0
-        while offset < exclusive_end:
-            if exclusive_end - offset < FRAME.size:
-                raise RecordError(f"{exclusive_end - offset} stray bytes at {offset} in the summary")
-            opcode, length = FRAME.unpack(self._read(offset, FRAME.size))
-            end = offset + FRAME.size + length
-            if end > exclusive_end:
-                raise RecordError(f"the summary's record at {offset} claims {length} bytes")
-            if opcode in (records.SCHEMA, records.CHANNEL, records.STATISTICS) and length <= self._max_record_bytes:
-                definition_bytes += length
-                if definition_bytes > self._max_chunk_bytes:
-                    raise RecordError(f"the summary's definitions exceed {self._max_chunk_bytes} bytes")
-                body = memoryview(self._read(offset + FRAME.size, length))
-                if opcode == records.SCHEMA:
-                    schema = records.parse_schema(body)
-                    self._summary_schemas[schema.schema_id] = schema
-                elif opcode == records.CHANNEL:
-                    channel = records.parse_channel(body)
-                    self._summary_channels[channel.channel_id] = channel
-                else:
-                    self.recorded = records.parse_statistics(body)
-            offset = end

@@ -6,38 +6,26 @@ Source: the MCAP specification, version 0 (https://mcap.dev/spec).
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+
+from scenelake.decode.formats.blocks import Channel, Schema
+
 MAGIC = b"\x89MCAP0\r\n"
 FOOTER_BYTES = 9 + 20
 
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX = range(0x01, 0x08)
-STATISTICS, METADATA, DATA_END = 0x0B, 0x0C, 0x0F
+CHUNK_INDEX, STATISTICS, METADATA, DATA_END = 0x08, 0x0B, 0x0C, 0x0F
 
 FRAME = struct.Struct("<BQ")
 MESSAGE_HEAD = struct.Struct("<HIQQ")
 _CHUNK_HEAD = struct.Struct("<QQQI")
+_CHUNK_INDEX_HEAD = struct.Struct("<QQQQ")
 _STATISTICS_HEAD = struct.Struct("<QHIIIIQQ")
 _FOOTER = struct.Struct("<QQI")
 
 
 class RecordError(ValueError):
     """A record's content contradicts its own lengths."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    schema_id: int
-    name: str
-    encoding: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    channel_id: int
-    schema_id: int
-    topic: str
-    message_encoding: str
-    metadata: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +124,16 @@ def parse_chunk(body: memoryview) -> ChunkHead:
     return ChunkHead(uncompressed_bytes, crc, compression, cursor.take(cursor.u64()))
 
 
-def parse_message_index(body: memoryview) -> tuple[int, int]:
-    """Channel id and number of messages of a MessageIndex record."""
+def parse_message_index(body: memoryview) -> tuple[int, np.ndarray]:
+    """Channel id, and (n,) uint64 offsets in the uncompressed chunk, of a MessageIndex record."""
     cursor = Cursor(body)
-    return cursor.u16(), len(cursor.take(cursor.u32())) // 16
+    channel_id, entries = cursor.u16(), cursor.take(cursor.u32())
+    return channel_id, np.frombuffer(entries, "<u8", len(entries) // 16 * 2)[1::2]
+
+
+def parse_chunk_index(body: memoryview) -> int:
+    """Offset of the chunk that a ChunkIndex record stands for."""
+    return int(Cursor(body).unpack(_CHUNK_INDEX_HEAD)[2])
 
 
 def parse_statistics(body: memoryview) -> dict[int, int]:

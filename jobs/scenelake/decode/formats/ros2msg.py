@@ -40,6 +40,11 @@ _IMPLIED = {
     "builtin_interfaces/Duration": "int32 sec\nuint32 nanosec",
     "std_msgs/Header": "builtin_interfaces/Time stamp\nstring frame_id",
 }
+_IMPLIED_ROS1 = {
+    "builtin_interfaces/Time": "uint32 sec\nuint32 nanosec",
+    "std_msgs/Header": "uint32 seq\nbuiltin_interfaces/Time stamp\nstring frame_id",
+}
+"""ROS 1's ``time`` is a primitive; it is read as ROS 2's message, so that one handler serves both."""
 _ALIASES = {
     "time": "builtin_interfaces/Time",
     "duration": "builtin_interfaces/Duration",
@@ -72,7 +77,7 @@ def short_name(type_name: str) -> str:
     return f"{parts[0]}/{parts[-1]}" if len(parts) > 2 else type_name
 
 
-def parse_definitions(name: str, data: bytes) -> Definitions:
+def parse_definitions(name: str, data: bytes, *, is_ros1: bool = False) -> Definitions:
     """All message types of one schema, by short name.
 
     Raises:
@@ -84,7 +89,8 @@ def parse_definitions(name: str, data: bytes) -> Definitions:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise BadInputError(f"{name}: the schema is not UTF-8 at {error.start}", reason="schema_invalid") from error
-    found = {known: _fields(known, body) for known, body in _IMPLIED.items()}
+    implied = _IMPLIED | (_IMPLIED_ROS1 if is_ros1 else {})
+    found = {known: _fields(known, body) for known, body in implied.items()}
     main, *others = _SEPARATOR.split(text)
     for part in others:
         heading, _, body = part.strip("\r\n").partition("\n")

@@ -10,7 +10,7 @@ from scenelake.decode.values import (
     Decoded,
     KeepRawError,
     int32,
-    octets,
+    octets_view,
     protobuf_stamp,
     ros_header,
     text,
@@ -47,7 +47,7 @@ def foxglove_raw_image(message: Any, channel: ChannelFacts) -> Decoded:
     return _raw(message.data, message.encoding, size, protobuf_stamp(message), message.frame_id or None, channel)
 
 
-def image_size(data: bytes) -> tuple[str, int, int]:
+def image_size(data: memoryview) -> tuple[str, int, int]:
     """Format, width and height in pixels from a JPEG's or PNG's headers alone.
 
     Sources: ITU-T T.81 annex B (markers, SOF segment); PNG specification, IHDR.
@@ -55,16 +55,17 @@ def image_size(data: bytes) -> tuple[str, int, int]:
     Raises:
         BadInputError: reason ``image_header_invalid``.
     """
-    if data.startswith(b"\xff\xd8"):
+    start = bytes(data[:24])
+    if start.startswith(b"\xff\xd8"):
         return ("jpeg", *_jpeg_size(data))
-    if data.startswith(_PNG_MAGIC) and len(data) >= 24 and data[12:16] == b"IHDR":
+    if start.startswith(_PNG_MAGIC) and len(start) == 24 and start[12:16] == b"IHDR":
         width, height = struct.unpack_from(">II", data, 16)
         if width and height:
             return "png", int32(width), int32(height)
     raise _invalid(f"starts with {data[:8].hex() or 'nothing'}")
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def _jpeg_size(data: memoryview) -> tuple[int, int]:
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
@@ -93,7 +94,7 @@ def _invalid(detail: str) -> BadInputError:
 
 
 def _compressed(data: Any, declared: str, stamp_ns: int | None, frame_id: str | None, channel: ChannelFacts) -> Decoded:
-    image = bytes(octets(data))
+    image = octets_view(data)
     words = declared.lower()
     is_claimed = not words or any(name in words for name in ("jpeg", "jpg", "png"))
     try:
@@ -106,10 +107,11 @@ def _compressed(data: Any, declared: str, stamp_ns: int | None, frame_id: str | 
     return _image(row, stamp_ns, frame_id, channel, _truncation(image_format, image))
 
 
-def _truncation(image_format: str, image: bytes) -> str | None:
+def _truncation(image_format: str, image: memoryview) -> str | None:
+    end = bytes(image[-_END_WINDOW_BYTES:])
     if image_format == "jpeg":
-        return None if image.rfind(b"\xff\xd9", -_END_WINDOW_BYTES) >= 0 else "jpeg_truncated"
-    return None if image.rfind(b"IEND", -_END_WINDOW_BYTES) >= 0 else "png_truncated"
+        return None if b"\xff\xd9" in end else "jpeg_truncated"
+    return None if b"IEND" in end else "png_truncated"
 
 
 def _raw(
@@ -121,7 +123,7 @@ def _raw(
     channel: ChannelFacts,
 ) -> Decoded:
     width_px, height_px, stride_bytes = (int32(v) for v in size)
-    image = bytes(octets(data))
+    image = octets_view(data)
     if not (width_px > 0 and height_px > 0 and stride_bytes >= width_px and stride_bytes * height_px <= len(image)):
         raise BadInputError(
             f"{width_px}x{height_px} pixels in rows of {stride_bytes} bytes contradict {len(image)} bytes",

@@ -148,8 +148,9 @@ def _find(points: _Points, names: tuple[str, ...]) -> np.ndarray | None:
 
 
 def _column(values: np.ndarray, kind: type[np.generic]) -> np.ndarray:
+    """The values as they lie, with their stride, where they have the kind already."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.ascontiguousarray(values).astype(kind)
+        return values.astype(kind, copy=False)
 
 
 def _optional(points: _Points, names: tuple[str, ...], kind: type[np.generic]) -> np.ndarray | None:

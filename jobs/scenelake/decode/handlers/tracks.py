@@ -16,14 +16,15 @@ def ros_can_frame(message: dict[str, Any], _channel: ChannelFacts) -> Decoded:
         raise BadInputError(f"dlc {nbr_bytes} of a frame of {len(payload)} bytes", reason="lengths_contradicted")
     row = {
         "can_id": int(message["id"]),
-        "bus": _bus(frame_id),
+        "bus": bus_of_frame(frame_id),
         "is_extended": bool(message["is_extended"]),
         "data": payload[:nbr_bytes],
     }
     return Decoded(Modality.CAN, [row], stamp_ns, frame_id)
 
 
-def _bus(frame_id: str | None) -> int | None:
+def bus_of_frame(frame_id: str | None) -> int | None:
+    """The number that a bus's name ends in: 0 of ``can0``."""
     digits = (frame_id or "").lstrip("abcdefghijklmnopqrstuvwxyz_/")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 4 else None
 

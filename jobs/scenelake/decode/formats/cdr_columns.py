@@ -1,0 +1,313 @@
+"""Many ROS messages of one layout as columns, by views on the recorded bytes.
+
+Messages of a sensor nearly always have their fields at the same bytes: their strings and sequences keep their
+lengths. One message's layout is worked out step by step (``lay_out``), then compared with all others by their length
+words, and those that agree are read as NumPy views, without a step per message. Whatever does not agree goes the slow
+way (``cdr.read_cdr``), which is the reference that tests hold this one to.
+"""
+
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scenelake.decode.formats.cdr import (
+    NUMPY_CODES,
+    Messages,
+    Numbers,
+    Plan,
+    Run,
+    Step,
+    Text,
+    Texts,
+    encapsulation_order,
+)
+
+MAX_LAYOUT_FIELDS = 1024
+"""Fields of one layout, repeated parts counted; a message with more is cheaper read alone."""
+MAX_MATRIX_BYTES = 16 * 1024 * 1024
+
+
+class NoLayoutError(ValueError):
+    """The message is not one to be read by columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    offset: int
+    dtype: str
+    count: int | None
+
+
+@dataclass(slots=True)
+class Layout:
+    """Where the fields of one message lie, relative to its first byte.
+
+    Attributes:
+        size_bytes: of the message.
+        words: offsets and values of the length words: messages that have the same have the same layout.
+    """
+
+    size_bytes: int
+    order: str
+    numbers: dict[str, _Place] = field(default_factory=dict)
+    texts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    text_lists: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    messages: dict[str, list["Layout"]] = field(default_factory=dict)
+    words: list[tuple[int, int]] = field(default_factory=list)
+    nbr_fields: int = 0
+
+
+def lay_out(plan: Plan, data: memoryview) -> Layout:
+    """Layout of one message.
+
+    Raises:
+        NoLayoutError: too many fields, or bytes that contradict the plan.
+    """
+    order = encapsulation_order(plan, data)
+    if order is None:
+        raise NoLayoutError("encapsulation")
+    builder = _Builder(plan, data, order)
+    try:
+        builder.message(plan, builder.layout)
+    except struct.error as error:
+        raise NoLayoutError(str(error)) from error
+    if len(data) - builder.at > plan.max_trailing_bytes:
+        raise NoLayoutError("trailing bytes")
+    return builder.layout
+
+
+class _Builder:
+    def __init__(self, plan: Plan, data: memoryview, order: str) -> None:
+        self._data = data
+        self._order = order
+        self._is_aligned = plan.is_aligned
+        self._origin = plan.head_bytes
+        self._u32 = struct.Struct(f"{order}I")
+        self.at = self._origin
+        self.layout = Layout(len(data), order)
+
+    def message(self, plan: Plan, layout: Layout) -> None:
+        for step in plan.steps:
+            self._step(step, layout)
+
+    def _step(self, step: Step, layout: Layout) -> None:
+        if isinstance(step, Run):
+            for name, code, size in zip(step.names, step.codes, step.sizes, strict=True):
+                layout.numbers[name] = self._place(code, size, None)
+        elif isinstance(step, Text):
+            layout.texts[step.name] = self._text()
+        elif isinstance(step, Numbers):
+            count = self._word() if step.length is None else step.length
+            layout.numbers[step.name] = self._place(step.code, step.size, count)
+        elif isinstance(step, Texts):
+            count = self._counted(step.length)
+            layout.text_lists[step.name] = [self._text() for _ in range(count)]
+        elif isinstance(step, Messages):
+            parts = []
+            for _ in range(self._counted(step.length)):
+                part = Layout(0, self._order)
+                self.message(step.plan, part)
+                parts.append(part)
+            layout.messages[step.name] = parts
+
+    def _account(self) -> None:
+        self.layout.nbr_fields += 1
+        if self.layout.nbr_fields > MAX_LAYOUT_FIELDS:
+            raise NoLayoutError("too many fields")
+
+    def _align(self, size: int) -> None:
+        if self._is_aligned:
+            self.at += -(self.at - self._origin) % size
+
+    def _place(self, code: str, size: int, count: int | None) -> _Place:
+        self._account()
+        if count != 0:
+            self._align(size)
+        place = _Place(self.at, f"{self._order}{NUMPY_CODES[code]}", count)
+        self.at += size * (1 if count is None else count)
+        if self.at > len(self._data):
+            raise NoLayoutError("too short")
+        return place
+
+    def _word(self) -> int:
+        self._account()
+        self._align(4)
+        value: int = self._u32.unpack_from(self._data, self.at)[0]
+        self.layout.words.append((self.at, value))
+        self.at += 4
+        if value > len(self._data):
+            raise NoLayoutError("too short")
+        return value
+
+    def _counted(self, length: int | None) -> int:
+        count = self._word() if length is None else length
+        if count > MAX_LAYOUT_FIELDS:
+            raise NoLayoutError("too many fields")
+        return count
+
+    def _text(self) -> tuple[int, int]:
+        length = self._word()
+        start = self.at
+        self.at += length
+        if self.at > len(self._data):
+            raise NoLayoutError("too short")
+        return start, length
+
+
+@dataclass(frozen=True, slots=True)
+class _Matrix:
+    """Equally long messages, evenly spaced in a buffer."""
+
+    data: np.ndarray
+    offset: int
+    stride: int
+    nbr_rows: int
+    nbr_bytes: int
+
+    def view(self, dtype: str, offset: int, count: int | None = None) -> np.ndarray:
+        """A field of every row: (n,), or (n, ``count``)."""
+        kind = np.dtype(dtype)
+        shape = (self.nbr_rows,) if count is None else (self.nbr_rows, count)
+        if 0 in shape:
+            return np.empty(shape, kind)
+        strides = (self.stride,) if count is None else (self.stride, kind.itemsize)
+        return np.ndarray(shape, kind, self.data, self.offset + offset, strides)
+
+
+class Columns:
+    """``n`` messages of one layout.
+
+    Attributes:
+        size: n.
+    """
+
+    def __init__(self, layout: Layout, matrix: _Matrix) -> None:
+        self._layout = layout
+        self._matrix = matrix
+        self.size = matrix.nbr_rows
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._layout.numbers or name in self._layout.texts
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A number, (n,), or an array of numbers, (n, length), as recorded, without a copy.
+
+        Raises:
+            KeyError: no such field.
+        """
+        place = self._layout.numbers[name]
+        return self._matrix.view(place.dtype, place.offset, place.count)
+
+    def float64(self, *names: str) -> np.ndarray:
+        """Fields beside each other as float64, (n, number of fields)."""
+        found = np.empty((self.size, len(names)))
+        for position, name in enumerate(names):
+            found[:, position] = self.numbers(name)
+        return found
+
+    def text(self, name: str) -> "TextColumn":
+        """A string, decoded once for each value that occurs.
+
+        Raises:
+            KeyError: no such field.
+            UnicodeDecodeError: a value is not UTF-8.
+        """
+        return self._text(*self._layout.texts[name])
+
+    def texts(self, name: str) -> list["TextColumn"]:
+        """A list of strings, element by element."""
+        return [self._text(start, length) for start, length in self._layout.text_lists[name]]
+
+    def messages(self, name: str) -> list["Columns"]:
+        """A list of messages, element by element, each (n)."""
+        return [Columns(part, self._matrix) for part in self._layout.messages[name]]
+
+    def _text(self, start: int, length: int) -> "TextColumn":
+        if not length:
+            return TextColumn([""], np.zeros(self.size, np.int32))
+        part = self._matrix.view("u1", start, length)
+        if (part == part[0]).all():
+            return TextColumn([_decoded(part[0])], np.zeros(self.size, np.int32))
+        whole = np.ascontiguousarray(part).view(f"V{length}")[:, 0]
+        values, codes = np.unique(whole, return_inverse=True)
+        return TextColumn([_decoded(np.frombuffer(v, np.uint8)) for v in values], codes.astype(np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """Strings by code: ``values[codes[i]]``; codes (n,) int32."""
+
+    values: list[str]
+    codes: np.ndarray
+
+
+def _decoded(part: np.ndarray) -> str:
+    return part.tobytes().removesuffix(b"\x00").decode()
+
+
+def read_columns(
+    plan: Plan, body: memoryview, start: np.ndarray, exclusive_end: np.ndarray
+) -> tuple[list[tuple[np.ndarray, Columns]], np.ndarray]:
+    """Groups of messages with the same layout, and the positions of those that must be read one by one.
+
+    Args:
+        start, exclusive_end: (n,) int64, where each message lies in ``body``.
+
+    Returns:
+        Positions (k,) and columns of each group; positions (m,) of the rest.
+    """
+    groups: list[tuple[np.ndarray, Columns]] = []
+    alone: list[np.ndarray] = []
+    size = exclusive_end - start
+    for nbr_bytes in np.unique(size).tolist():
+        rows = np.flatnonzero(size == nbr_bytes)
+        for part in np.array_split(rows, max(1, -(-len(rows) * nbr_bytes // MAX_MATRIX_BYTES))):
+            found, rest = _by_layout(plan, body, start, part, nbr_bytes)
+            groups += found
+            alone.append(rest)
+    return groups, np.sort(np.concatenate(alone)) if alone else np.empty(0, np.int64)
+
+
+_MAX_LAYOUTS = 8
+
+
+def _by_layout(
+    plan: Plan, body: memoryview, start: np.ndarray, rows: np.ndarray, nbr_bytes: int
+) -> tuple[list[tuple[np.ndarray, Columns]], np.ndarray]:
+    groups: list[tuple[np.ndarray, Columns]] = []
+    for _ in range(_MAX_LAYOUTS):
+        if not len(rows):
+            break
+        matrix = _matrix(body, start[rows], nbr_bytes)
+        first = int(start[rows[0]])
+        try:
+            layout = lay_out(plan, body[first : first + nbr_bytes])
+        except NoLayoutError:
+            break
+        agrees = _equal(matrix, 0, plan.head_bytes)
+        for offset, _ in layout.words:
+            agrees &= _equal(matrix, offset, 4)
+        if agrees.all():
+            return [*groups, (rows, Columns(layout, matrix))], rows[:0]
+        groups.append((rows[agrees], Columns(layout, _matrix(body, start[rows[agrees]], nbr_bytes))))
+        rows = rows[~agrees]
+    return groups, rows
+
+
+def _equal(matrix: _Matrix, offset: int, length: int) -> np.ndarray:
+    """Whether each row has the first row's bytes there, (n,) bool."""
+    part = matrix.view("u4" if length == 4 else "u1", offset, None if length == 4 else length)
+    equal: np.ndarray = part == part[0]
+    return equal if equal.ndim == 1 else np.logical_and.reduce(equal, axis=1)
+
+
+def _matrix(body: memoryview, start: np.ndarray, nbr_bytes: int) -> _Matrix:
+    """Where they lie if they are evenly spaced, else side by side in a copy."""
+    data = np.frombuffer(body, np.uint8)
+    steps = np.diff(start)
+    if (steps == steps[:1]).all():
+        stride = int(steps[0]) if len(steps) else nbr_bytes
+        return _Matrix(data, int(start[0]), stride, len(start), nbr_bytes)
+    rows = np.lib.stride_tricks.sliding_window_view(data, nbr_bytes)[start]
+    return _Matrix(rows.reshape(-1), 0, nbr_bytes, len(start), nbr_bytes)

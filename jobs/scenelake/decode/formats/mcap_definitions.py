@@ -1,0 +1,100 @@
+"""Schemas and channels of an MCAP file: those that the data section defines, and the summary's second copy of them."""
+
+from scenelake.decode.formats import mcap_records as records
+from scenelake.decode.formats.blocks import Channel, Definition, Findings, Schema
+from scenelake.decode.formats.mcap_records import RecordError
+
+
+class Definitions:
+    """Definitions as they stand at the reader's place in the file.
+
+    Args:
+        findings: gets header, metadata and every channel met.
+        max_bytes: all definitions together hold no more.
+    """
+
+    def __init__(self, findings: Findings, max_bytes: int) -> None:
+        self._findings = findings
+        self._max_bytes = max_bytes
+        self._nbr_bytes = 0
+        self._schemas: dict[int, Schema] = {}
+        self._channels: dict[int, Channel] = {}
+        self._resolved: dict[int, Definition] = {}
+        self.summary_schemas: dict[int, Schema] = {}
+        self.summary_channels: dict[int, Channel] = {}
+
+    def changes(self, opcode: int, body: memoryview) -> bool:
+        """Whether the record gives an id another meaning than it has had so far."""
+        if opcode == records.CHANNEL:
+            channel = records.parse_channel(body)
+            return self._channels.get(channel.channel_id, channel) != channel
+        schema = records.parse_schema(body)
+        return self._schemas.get(schema.schema_id, schema) != schema
+
+    def contradicts_summary(self, opcode: int, body: memoryview) -> bool:
+        """Whether the summary, by which other parts of the file are read, says otherwise."""
+        if opcode == records.CHANNEL:
+            channel = records.parse_channel(body)
+            return self.summary_channels.get(channel.channel_id) != channel
+        if opcode == records.SCHEMA:
+            schema = records.parse_schema(body)
+            return self.summary_schemas.get(schema.schema_id) != schema
+        return False
+
+    def define(self, opcode: int, body: memoryview) -> str | None:
+        """Takes a header, metadata, schema or channel record; returns what is odd about it.
+
+        Raises:
+            RecordError: the record contradicts itself, or there are too many of them.
+        """
+        if opcode == records.HEADER:
+            self._findings.header = records.parse_header(body)
+        elif opcode == records.METADATA:
+            name, values = records.parse_metadata(body)
+            self._account(len(body))
+            self._findings.metadata.setdefault(name, {}).update(values)
+        elif opcode == records.SCHEMA:
+            schema = records.parse_schema(body)
+            if self._schemas.get(schema.schema_id) != schema:
+                self._account(len(body))
+                self._schemas[schema.schema_id] = schema
+                self._resolved.clear()
+        elif opcode == records.CHANNEL:
+            return self._define_channel(records.parse_channel(body), len(body))
+        return None
+
+    def _define_channel(self, channel: Channel, nbr_bytes: int) -> str | None:
+        known = self._channels.get(channel.channel_id)
+        if known == channel:
+            return None
+        self._account(nbr_bytes)
+        self._channels[channel.channel_id] = channel
+        self._resolved.pop(channel.channel_id, None)
+        if known is None:
+            return None
+        return f"channel {channel.channel_id} was {known.topic!r} and is now {channel.topic!r}"
+
+    def resolve(self, channel_id: int) -> Definition:
+        """The channel's definition, made up where the file has none."""
+        found = self._resolved.get(channel_id)
+        if found is None:
+            found = self._resolve(channel_id)
+            if found.problem is None:
+                self._resolved[channel_id] = found
+            self._findings.definitions[channel_id] = found
+        return found
+
+    def _resolve(self, channel_id: int) -> Definition:
+        channel = self._channels.get(channel_id) or self.summary_channels.get(channel_id)
+        if channel is None:
+            return Definition(Channel(channel_id, 0, f"unknown_channel_{channel_id}", "", {}), None, "channel_unknown")
+        self._channels.setdefault(channel_id, channel)
+        if not channel.schema_id:
+            return Definition(channel)
+        schema = self._schemas.get(channel.schema_id) or self.summary_schemas.get(channel.schema_id)
+        return Definition(channel, schema, None if schema else "schema_unknown")
+
+    def _account(self, length: int) -> None:
+        self._nbr_bytes += length
+        if self._nbr_bytes > self._max_bytes:
+            raise RecordError(f"schemas, channels and metadata exceed {self._max_bytes} bytes")
