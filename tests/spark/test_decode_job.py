@@ -56,8 +56,8 @@ def _drop(objects: LocalObjects, name: str, data: bytes) -> Drop:
     )
 
 
-def _recording(path: Path) -> bytes:
-    with RecordingWriter(path) as writer:
+def _recording(path: Path, **options: int) -> bytes:
+    with RecordingWriter(path, **options) as writer:
         writer.add_ros_channel("/joint_states", "sensor_msgs/msg/JointState")
         types = writer.ros.types
         for i in range(50):
@@ -210,3 +210,24 @@ def test_extra_configuration_wins_and_is_checked() -> None:
 def test_the_recipe_changes_with_the_configuration() -> None:
     plain, other = (ids.recipe(decode_params(DecodeConfig(slot_ns=ns))) for ns in (20_000_000_000, 10_000_000_000))
     assert plain != other
+
+
+@pytest.mark.spark
+def test_a_large_drop_is_decoded_by_several_tasks(session: SparkSession, tmp_path: Path) -> None:
+    outcomes = {}
+    for name, config in (("whole", DecodeConfig()), ("split", DecodeConfig(part_bytes=1000))):
+        root = tmp_path / name
+        objects = LocalObjects(root)
+        data = _recording(tmp_path / "large.mcap", chunk_size=500)
+        drops = [_drop(objects, "large.mcap", data), _drop(objects, "other.mcap", data[:-100])]
+        task = DecodeTask(partial(LocalObjects, root), LakePaths("s3://lake"), config, "0" * 16)
+        outcomes[name] = decode_drops(session, drops, task)
+    for whole, split in zip(outcomes["whole"], outcomes["split"], strict=True):
+        assert (split.object_sha256, split.channels, split.verdict) == (
+            whole.object_sha256,
+            whole.channels,
+            whole.verdict,
+        )
+    large, without_index = outcomes["split"]
+    assert len(large.parts["robot_state"]) > 2
+    assert without_index.parts == {}, "without its index it is read whole"

@@ -185,6 +185,7 @@ class DropOutcome:
         reason, detail: code and text for a person, naming the file and the byte; None when all is well.
         metadata: the recording's metadata records by name, plus key ``"header"`` (profile, library).
         tables: batched tables present beside outcome.json (imu, gnss, …, calibration).
+        parts: numbers of the parts of a split object that left a file of a table; empty for an object in one piece.
     """
 
     drop_id: str
@@ -202,6 +203,13 @@ class DropOutcome:
     payload_files: tuple[PayloadFile, ...] = ()
     tables: tuple[str, ...] = ()
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
+    parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def files(self, decoded_uri: str, table: str) -> tuple[str, ...]:
+        """URIs of the files that hold a table, in the order of the object."""
+        if not self.parts:
+            return (f"{decoded_uri}/{table_file(table)}",)
+        return tuple(f"{decoded_uri}/{table_file(table, number)}" for number in self.parts.get(table, ()))
 
     def to_json(self) -> JsonObject:
         return asdict(self)
@@ -216,8 +224,14 @@ class DropOutcome:
                 "problems": tuple(Problem(**p) for p in value["problems"]),
                 "payload_files": tuple(PayloadFile(**f) for f in value["payload_files"]),
                 "tables": tuple(value["tables"]),
+                "parts": {table: tuple(numbers) for table, numbers in value.get("parts", {}).items()},
             }
         )
+
+
+def table_file(table: str, part: int | None = None) -> str:
+    """Name of a table's file in a drop's folder."""
+    return f"{table}.parquet" if part is None else f"{table}-{part:05d}.parquet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ class DecodeConfig(BaseModel):
         max_chunk_bytes: largest chunk or message that is believed, compressed or not. Recorders write
             chunks of 1 to 16 MiB, so this leaves room and still keeps a hostile claim from filling memory.
         max_record_bytes: largest schema, channel, metadata or header record.
+        part_bytes: an object of more than twice that is decoded by several tasks, each of about so many bytes. It is
+            part of the recipe: the parts decide which rows lie in which file.
         slot_ns: length of a payload file's slot of log time, anchored at the epoch.
         row_group_bytes: payload bytes (of small tables: message bytes) that a file buffers before it writes
             a row group.
@@ -28,6 +30,7 @@ class DecodeConfig(BaseModel):
 
     max_chunk_bytes: PositiveInt = 256 * MIB
     max_record_bytes: PositiveInt = 16 * MIB
+    part_bytes: PositiveInt = 128 * MIB
     slot_ns: PositiveInt = 20_000_000_000
     row_group_bytes: PositiveInt = 32 * MIB
     buffer_bytes: PositiveInt = 96 * MIB

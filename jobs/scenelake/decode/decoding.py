@@ -1,30 +1,26 @@
 """One object on its way into files: every message read, decoded, written and indexed."""
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from scenelake.contracts.drops import Drop
-from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.modalities import PAYLOAD_TABLE, SLOTTED_TABLES, MessageStatus, Modality
 from scenelake.contracts.paths import LakePaths
-from scenelake.contracts.stages import ChannelCount, DropOutcome, DropVerdict, Problem
+from scenelake.contracts.stages import Problem
 from scenelake.contracts.tables import CALIBRATION, MESSAGE_INDEX
 from scenelake.decode.channels import ChannelDecoder
 from scenelake.decode.config import DecodeConfig
-from scenelake.decode.formats.blocks import Block, Definition, Findings, Reader
+from scenelake.decode.formats.blocks import Block, Definition, Findings, Part, Reader
 from scenelake.decode.formats.cdr_columns import TextColumn
-from scenelake.decode.formats.mcap_reader import HARMLESS_REASONS
 from scenelake.decode.index_rows import IndexRows, PieceRows, Placement
+from scenelake.decode.parts import ChannelTally, PartOutcome
 from scenelake.decode.payload_files import PayloadFiles
 from scenelake.decode.pieces import Piece
 from scenelake.decode.sinks import Sink
 from scenelake.decode.small_tables import SmallTables, written_schema
-from scenelake.decode.values import INT64_MAX
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +35,6 @@ class _Tally:
     undecodable: int = 0
     payload_bytes: int = 0
 
-    @property
-    def read(self) -> int:
-        return self.decoded + self.raw + self.undecodable
-
 
 class Decoding:
     """One object on its way into files."""
@@ -56,11 +48,12 @@ class Decoding:
         sink: Sink,
         scratch: Path,
         folder: str,
+        part: int | None = None,
     ) -> None:
         self._object_sha256 = object_sha256
         self._config = config
-        self._payloads = PayloadFiles(object_sha256, recipe, config, paths, sink, scratch)
-        self._tables = SmallTables(folder, config.index_rows, config.row_group_bytes, sink, scratch)
+        self._payloads = PayloadFiles(object_sha256, recipe, config, paths, sink, scratch, part)
+        self._tables = SmallTables(folder, config.index_rows, config.row_group_bytes, sink, scratch, part)
         self._decoders: dict[int, ChannelDecoder] = {}
         self._tallies: dict[str, _Tally] = {}
         self._index = IndexRows(object_sha256, self._tables)
@@ -79,34 +72,29 @@ class Decoding:
     def problems(self) -> tuple[Problem, ...]:
         return tuple(self._findings.problems)
 
-    def run(self, reader: Reader, drop: Drop, size_bytes: int, recipe: str) -> DropOutcome:
+    def run(self, reader: Reader, part: Part | None = None) -> PartOutcome:
+        """Decodes the object, or a part of it, to its end and finishes the files.
+
+        Raises:
+            BadInputError: nothing of it can be used.
+            PlanContradictedError: the object is not what its index said when it was split.
+        """
         findings = self._findings = reader.findings
-        for block in reader.blocks():
+        for block in reader.blocks(part):
             self._take(block)
-        if self._start_ns is None or self._last_ns is None:
-            raise _nothing_read(findings.problems)
         self._index.close()
-        channels = self._channel_counts(findings)
-        payload_files = self._payloads.close()
-        tables = self._tables.close(always=(MESSAGE_INDEX.name,))
-        losses = [p for p in findings.problems if p.reason not in HARMLESS_REASONS]
-        first = next(iter(losses or findings.problems), None)
-        return DropOutcome(
-            drop_id=drop.drop_id,
-            verdict=DropVerdict.SALVAGED if losses else DropVerdict.DECODED,
-            reason=first.reason if first else None,
-            detail=f"{drop.uri}: {first.detail} (byte {first.start_byte})" if first else None,
+        is_empty = self._start_ns is None or self._last_ns is None
+        return PartOutcome(
+            number=part.number if part else None,
             format=reader.format,
-            object_sha256=self._object_sha256,
-            size_bytes=size_bytes,
-            recipe=recipe,
             start_ns=self._start_ns,
-            exclusive_end_ns=self._last_ns + 1,
-            channels=channels,
+            exclusive_end_ns=None if self._last_ns is None else self._last_ns + 1,
+            has_own_counts=findings.recorded is not None,
+            channels=self._channel_tallies(findings),
             problems=tuple(findings.problems),
-            payload_files=payload_files,
-            tables=tuple(name for name in tables if name != MESSAGE_INDEX.name),
-            metadata={**findings.metadata, "header": findings.header},
+            payload_files=self._payloads.close(),
+            tables=() if is_empty and part is None else self._tables.close(always=(MESSAGE_INDEX.name,)),
+            metadata={**findings.metadata, "header": findings.header} if findings.header else findings.metadata,
         )
 
     def _take(self, block: Block) -> None:
@@ -172,49 +160,32 @@ class Decoding:
             row_index.append(at)
         return Placement(table, TextColumn(list(files), np.array(codes, np.int32)), np.array(row_index, np.int64))
 
-    def _channel_counts(self, findings: Findings) -> tuple[ChannelCount, ...]:
-        """Counts per topic; the recording's own where it has a Statistics record.
-
-        A recording that counts fewer messages than were read is wrong, and is reported and overruled.
-        """
-        recorded: dict[str, int] = {}
-        for definition, count in _counted(findings):
+    def _channel_tallies(self, findings: Findings) -> tuple[ChannelTally, ...]:
+        recorded = _by_topic(findings, findings.recorded or {})
+        lost = _by_topic(findings, findings.lost)
+        for definition in findings.definitions.values():
             topic = definition.channel.topic
-            recorded[topic] = recorded.get(topic, 0) + count
-            if count and topic not in self._tallies:
+            if topic not in self._tallies and (recorded.get(topic) or lost.get(topic)):
                 self._tallies[topic] = _Tally(ChannelDecoder(definition))
-        answers = []
-        for topic, tally in sorted(self._tallies.items()):
-            has_own_count = findings.recorded is not None
-            expected = recorded.get(topic, 0) + (0 if has_own_count else tally.read)
-            is_lossless = not any(p.reason not in HARMLESS_REASONS for p in findings.problems)
-            if not tally.read <= expected <= INT64_MAX or (expected > tally.read and is_lossless):
-                detail = f"{topic}: the Statistics record counts {expected} messages, {tally.read} were read"
-                findings.problems.append(Problem("statistics_contradicted", detail, 0, 0))
-                expected = tally.read if expected > INT64_MAX else max(expected, tally.read)
-            answers.append(
-                ChannelCount(
-                    channel=topic,
-                    modality=tally.decoder.assumed_modality,
-                    schema_name=tally.decoder.schema_name,
-                    recorded=expected,
-                    read=tally.read,
-                    decoded=tally.decoded,
-                    raw=tally.raw,
-                    undecodable=tally.undecodable,
-                    payload_bytes=tally.payload_bytes,
-                )
+        return tuple(
+            ChannelTally(
+                channel=topic,
+                modality=tally.decoder.assumed_modality,
+                schema_name=tally.decoder.schema_name,
+                decoded=tally.decoded,
+                raw=tally.raw,
+                undecodable=tally.undecodable,
+                payload_bytes=tally.payload_bytes,
+                recorded=None if findings.recorded is None else recorded.get(topic, 0),
+                lost=lost.get(topic, 0),
             )
-        return tuple(answers)
+            for topic, tally in sorted(self._tallies.items())
+        )
 
 
-def _counted(findings: Findings) -> Iterable[tuple[Definition, int]]:
-    counts = findings.lost if findings.recorded is None else findings.recorded
-    return [(findings.definitions[channel_id], count) for channel_id, count in counts.items()]
-
-
-def _nothing_read(problems: list[Problem]) -> BadInputError:
-    if problems:
-        first = problems[0]
-        return BadInputError(first.detail, reason=first.reason, byte_offset=first.start_byte)
-    return BadInputError("the recording holds no message", reason="no_messages")
+def _by_topic(findings: Findings, counts: dict[int, int]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for channel_id, count in counts.items():
+        topic = findings.definitions[channel_id].channel.topic
+        found[topic] = found.get(topic, 0) + count
+    return found

@@ -11,8 +11,10 @@ from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import DropOutcome, DropVerdict, Problem
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.decoding import Decoding
+from scenelake.decode.formats.blocks import Part, Source
 from scenelake.decode.formats.open import open_reader
 from scenelake.decode.formats.sources import FileSource
+from scenelake.decode.parts import PartOutcome, merge_parts
 from scenelake.decode.sinks import Sink
 
 OUTCOME_FILE = "outcome.json"
@@ -36,16 +38,53 @@ def decode_object(
     scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix="decode-"))
     folder = paths.decoded(recipe, drop.drop_id)
     try:
-        with Decoding(object_sha256, recipe, config, paths, sink, scratch, folder) as decoding:
+        with (
+            FileSource(path) as source,
+            Decoding(object_sha256, recipe, config, paths, sink, scratch, folder) as decoding,
+        ):
             try:
-                with FileSource(path) as source:
-                    outcome = decoding.run(open_reader(source, config), drop, source.size_bytes, recipe)
+                whole = decoding.run(open_reader(source, config))
+                outcome = merge_parts(
+                    [whole], drop, object_sha256=object_sha256, size_bytes=source.size_bytes, recipe=recipe
+                )
             except BadInputError as error:
                 outcome = rejected(drop, object_sha256, recipe, error, decoding.problems)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     write_outcome(sink, folder, outcome)
     return outcome
+
+
+def decode_part(
+    source: Source,
+    part: Part,
+    *,
+    drop: Drop,
+    object_sha256: str,
+    recipe: str,
+    config: DecodeConfig,
+    sink: Sink,
+    paths: LakePaths,
+) -> PartOutcome:
+    """Decodes one part of an object and writes its files, ``part-<number>.json`` last.
+
+    Raises:
+        PlanContradictedError: the object must be read whole.
+        BadInputError: the object cannot be used at all.
+    """
+    folder = paths.decoded(recipe, drop.drop_id)
+    with (
+        tempfile.TemporaryDirectory(prefix="scenelake-part-") as scratch,
+        Decoding(object_sha256, recipe, config, paths, sink, Path(scratch), folder, part.number) as decoding,
+    ):
+        outcome = decoding.run(open_reader(source, config), part)
+    sink.write(part_uri(folder, part.number), json.dumps(outcome.to_json(), indent=1, sort_keys=True).encode())
+    return outcome
+
+
+def part_uri(folder: str, number: int) -> str:
+    """Where a part's outcome lies."""
+    return f"{folder}/part-{number:05d}.json"
 
 
 def write_rejection(sink: Sink, paths: LakePaths, drop: Drop, recipe: str, error: BadInputError) -> DropOutcome:

@@ -1,4 +1,4 @@
-"""The decode stage as a job: one Spark task per large drop of the batch, or per pack of small ones.
+"""The decode stage as a job: a Spark task for each part of a large drop, or for each pack of small ones.
 
 Run as ``python -m scenelake.decode.job`` or through ``spark-submit``, with the arguments of every stage.
 """
@@ -7,12 +7,14 @@ import heapq
 import logging
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -21,6 +23,7 @@ from scenelake.adapters.spark import effective_conf, spark_session
 from scenelake.contracts import ids
 from scenelake.contracts.drops import Drop, DropState
 from scenelake.contracts.errors import TransientError
+from scenelake.contracts.ids import MERKLE_BLOCK_BYTES, merkle_root
 from scenelake.contracts.manifests import CHECKSUM_MISMATCH
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import (
@@ -34,7 +37,8 @@ from scenelake.contracts.stages import (
 )
 from scenelake.decode.config import DECODE_VERSION, DecodeConfig
 from scenelake.decode.manifests import Listing, judged_by_manifests, listing
-from scenelake.decode.task import DecodeTask, Storage
+from scenelake.decode.parts import PartOutcome
+from scenelake.decode.task import BlockRange, DecodeTask, PartOfDrop, SplitPlan, Storage
 from scenelake.ledger.protocol import Ledger
 from scenelake.runtime.job import StageContext, run_stage
 
@@ -55,14 +59,69 @@ def decode_params(config: DecodeConfig) -> JsonObject:
 def decode_drops(session: SparkSession, drops: Sequence[Drop], task: DecodeTask) -> list[DropOutcome]:
     """Decodes every drop and returns the outcomes in the drops' order.
 
+    Large objects are read by several tasks: their parts are planned from their indexes, their blocks are hashed (their
+    rows carry the hash, so it must be known first), and then the parts are decoded.
+
     Raises:
         TransientError: when that is what a task ended with, every time that Spark tried it.
     """
-    packs = pack_drops(drops, session.sparkContext.defaultParallelism)
+    spark = session.sparkContext
+    large = [drop for drop in drops if drop.size_bytes > 2 * task.config.part_bytes]
+    plans = _run(spark, [[drop] for drop in large], partial(_each, task.plan))
+    outcomes = {plan.drop_id: plan for plan in plans if isinstance(plan, DropOutcome)}
+    split = [plan for plan in plans if isinstance(plan, SplitPlan) and len(plan.parts) > 1]
+    whole = [drop for drop in drops if drop.drop_id not in outcomes.keys() | {plan.drop.drop_id for plan in split}]
+    done, contradicted = _decode_split(spark, split, task)
+    packs = pack_drops([*whole, *contradicted], spark.defaultParallelism)
+    outcomes |= {outcome.drop_id: outcome for outcome in [*done, *_run(spark, packs, task.decode_pack)]}
+    return [outcomes[drop.drop_id] for drop in drops]
+
+
+def _decode_split(
+    spark: SparkContext, plans: Sequence[SplitPlan], task: DecodeTask
+) -> tuple[list[DropOutcome], list[Drop]]:
+    """Outcomes of split objects, and the drops that turned out to need one reader."""
+    per_range = max(task.config.part_bytes // MERKLE_BLOCK_BYTES, 1)
+    ranges = [
+        BlockRange(plan.drop, plan.size_bytes, first, min(first + per_range, _nbr_blocks(plan)))
+        for plan in plans
+        for first in range(0, _nbr_blocks(plan), per_range)
+    ]
+    hashed = _run(spark, [[r] for r in ranges], partial(_each, task.hash_blocks))
+    digests: dict[str, list[bytes]] = {}
+    for blocks, found in zip(ranges, hashed, strict=True):
+        digests.setdefault(blocks.drop.drop_id, []).extend(found)
+    hashes = {drop_id: merkle_root(found) for drop_id, found in digests.items()}
+    items = [PartOfDrop(p.drop, p.size_bytes, hashes[p.drop.drop_id], part) for p in plans for part in p.parts]
+    parts: dict[str, list[PartOutcome | None]] = {}
+    for item, outcome in zip(items, _run(spark, [[i] for i in items], partial(_each, task.decode_part)), strict=True):
+        parts.setdefault(item.drop.drop_id, []).append(outcome)
+    done, contradicted = [], []
+    for plan in plans:
+        found_parts = [part for part in parts[plan.drop.drop_id] if part is not None]
+        if len(found_parts) == len(plan.parts) and any(part.start_ns is not None for part in found_parts):
+            done.append(task.merge(plan, hashes[plan.drop.drop_id], found_parts))
+        else:
+            contradicted.append(plan.drop)
+    return done, contradicted
+
+
+def _nbr_blocks(plan: SplitPlan) -> int:
+    return -(-plan.size_bytes // MERKLE_BLOCK_BYTES)
+
+
+def _each(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    return [function(item) for item in items]
+
+
+def _run(spark: SparkContext, packs: Sequence[Sequence[Any]], function: Callable[[Any], Iterable[Any]]) -> list[Any]:
+    """One Spark task for each pack; what they return, in the packs' order."""
+    if not packs:
+        return []
     # The RDD interface starts about a second faster than a data frame: no query to plan, no code to generate.
-    tasks = session.sparkContext.parallelize(packs, len(packs)).flatMap(task.decode_pack)
+    tasks = spark.parallelize(packs, len(packs)).flatMap(function)
     try:
-        outcomes = tasks.collect()
+        return list(tasks.collect())
     except (Py4JError, PySparkException) as error:
         # Spark hands on a worker's exception as text.
         name = f"{TransientError.__module__}.{TransientError.__qualname__}: "
@@ -70,8 +129,6 @@ def decode_drops(session: SparkSession, drops: Sequence[Drop], task: DecodeTask)
         if said is None:
             raise
         raise TransientError(said.strip().removeprefix(name)) from error
-    by_id = {outcome.drop_id: outcome for outcome in outcomes}
-    return [by_id[drop.drop_id] for drop in drops]
 
 
 def pack_drops(drops: Sequence[Drop], nbr_cores: int) -> list[list[Drop]]:

@@ -122,7 +122,14 @@ class PayloadFiles:
     """
 
     def __init__(
-        self, object_sha256: str, recipe: str, config: DecodeConfig, paths: LakePaths, sink: Sink, scratch: Path
+        self,
+        object_sha256: str,
+        recipe: str,
+        config: DecodeConfig,
+        paths: LakePaths,
+        sink: Sink,
+        scratch: Path,
+        part: int | None = None,
     ) -> None:
         self._object_sha256 = object_sha256
         self._recipe = recipe
@@ -130,6 +137,7 @@ class PayloadFiles:
         self._paths = paths
         self._sink = sink
         self._scratch = scratch
+        self._first_number = 0 if part is None else part * config.max_payload_files
         self._open: OrderedDict[tuple[str, int], _OpenFile] = OrderedDict()
         self._parts: dict[tuple[str, int], int] = {}
         self._nbr_files = 0
@@ -179,8 +187,10 @@ class PayloadFiles:
                 f"the log times need more than {self._config.max_payload_files} payload files",
                 reason="log_times_scattered",
             )
-        part = self._parts.get(key, 0)
-        self._parts[key] = part + 1
+        number = self._parts.get(key, 0)
+        self._parts[key] = number + 1
+        # The parts of an object are written at the same time, and a slot may lie in several.
+        part = self._first_number + number
         day = datetime.fromtimestamp(slot * self._config.slot_ns // 1_000_000_000, UTC).date()
         uri = self._paths.payload_file(table, day.isoformat(), self._object_sha256, slot, part, self._recipe)
         path = self._scratch / f"{table}-{slot}-{part}.parquet"

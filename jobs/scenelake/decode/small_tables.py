@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scenelake.contracts.stages import table_file
 from scenelake.contracts.tables import CALIBRATION, GOLD, MESSAGE_INDEX, decoded_schema
 from scenelake.decode.sinks import Sink
 
@@ -14,14 +15,18 @@ _GIVEN_LATER = frozenset(("sample_data_id", "channel", "timestamp_ns", "object_s
 
 
 class SmallTables:
-    """Collects rows by table name and uploads ``<folder>/<table>.parquet`` at the end.
+    """Collects rows by table name and uploads each table's file at the end.
 
     Args:
+        part: of the object that the rows come from; None for all of it.
         max_rows, max_bytes: rows or bytes that a table buffers before it writes a row group.
     """
 
-    def __init__(self, folder_uri: str, max_rows: int, max_bytes: int, sink: Sink, scratch: Path) -> None:
+    def __init__(
+        self, folder_uri: str, max_rows: int, max_bytes: int, sink: Sink, scratch: Path, part: int | None = None
+    ) -> None:
         self._folder_uri = folder_uri
+        self._part = part
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._sink = sink
@@ -32,7 +37,7 @@ class SmallTables:
         self._buffered: dict[str, tuple[int, int]] = {}
 
     def uri(self, table: str) -> str:
-        return f"{self._folder_uri}/{table}.parquet"
+        return f"{self._folder_uri}/{table_file(table, self._part)}"
 
     def append(self, table: str, batch: pa.RecordBatch) -> int:
         """Adds rows of ``written_schema(table)`` and returns the number that the first of them has in the file."""

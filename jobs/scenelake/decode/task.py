@@ -3,23 +3,36 @@
 It knows storage by protocols alone, so that Spark, another engine or a test can run it.
 """
 
+import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from scenelake.contracts.drops import Drop
 from scenelake.contracts.errors import BadInputError, TransientError
+from scenelake.contracts.ids import MERKLE_BLOCK_BYTES
 from scenelake.contracts.paths import LakePaths
-from scenelake.contracts.stages import DropOutcome
+from scenelake.contracts.stages import DropOutcome, PayloadFile, table_file
 from scenelake.contracts.tables import MESSAGE_INDEX
 from scenelake.decode.config import DecodeConfig
-from scenelake.decode.drop import OUTCOME_FILE, decode_object, write_outcome, write_rejection
+from scenelake.decode.drop import (
+    OUTCOME_FILE,
+    decode_object,
+    decode_part,
+    part_uri,
+    write_outcome,
+    write_rejection,
+)
 from scenelake.decode.fetch import RangeSource, fetch_object
+from scenelake.decode.formats.blocks import Part, PlanContradictedError
+from scenelake.decode.formats.open import open_reader
+from scenelake.decode.formats.sources import RangedSource
 from scenelake.decode.manifests import decode_manifest
+from scenelake.decode.parts import PartOutcome, merge_parts
 from scenelake.decode.sinks import Sink
 
 log = logging.getLogger(__name__)
@@ -27,6 +40,35 @@ log = logging.getLogger(__name__)
 
 class Storage(RangeSource, Sink, Protocol):
     """Object storage as a task needs it; ``adapters.objects`` fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRange:
+    """Blocks of an object that one task hashes: ``[first, exclusive_end)`` of 8 MiB each."""
+
+    drop: Drop
+    size_bytes: int
+    first: int
+    exclusive_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartOfDrop:
+    """A part of an object that one task decodes."""
+
+    drop: Drop
+    size_bytes: int
+    object_sha256: str
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """How a large object is read: whole where it has one part."""
+
+    drop: Drop
+    size_bytes: int
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +113,72 @@ class DecodeTask:
             raise failures[0]
         return outcomes
 
+    def plan(self, drop: Drop) -> SplitPlan | DropOutcome:
+        """How a large drop is split; its outcome where an earlier attempt left one, or where it cannot be read."""
+        storage = self.storage()
+        done = finished_outcome(storage, self.paths.decoded(self.recipe, drop.drop_id))
+        if done is not None:
+            return done
+        try:
+            with self._source(storage, drop) as source:
+                parts = tuple(open_reader(source, self.config).parts(self.config.part_bytes))
+                return SplitPlan(drop, source.size_bytes, parts)
+        except FileNotFoundError as error:
+            missing = BadInputError(f"version {drop.version_id} is not in the bucket", reason="object_missing")
+            missing.__cause__ = error
+            return write_rejection(storage, self.paths, drop, self.recipe, missing)
+        except BadInputError:
+            # The task that reads it whole finds the same, and has its hash.
+            return SplitPlan(drop, drop.size_bytes, ())
+
+    def hash_blocks(self, blocks: BlockRange) -> list[bytes]:
+        """SHA-256 of each block, for the object's Merkle root."""
+        storage = self.storage()
+        with self._source(storage, blocks.drop, blocks.size_bytes) as source:
+            return [
+                hashlib.sha256(source.read(number * MERKLE_BLOCK_BYTES, MERKLE_BLOCK_BYTES)).digest()
+                for number in range(blocks.first, blocks.exclusive_end)
+            ]
+
+    def decode_part(self, item: PartOfDrop) -> PartOutcome | None:
+        """Decodes a part, or finds that an earlier attempt did; None where the object must be read whole."""
+        storage = self.storage()
+        folder = self.paths.decoded(self.recipe, item.drop.drop_id)
+        done = finished_part(storage, folder, item.part.number)
+        if done is not None:
+            return done
+        with self._source(storage, item.drop, item.size_bytes) as source:
+            try:
+                return decode_part(
+                    source,
+                    item.part,
+                    drop=item.drop,
+                    object_sha256=item.object_sha256,
+                    recipe=self.recipe,
+                    config=self.config,
+                    sink=storage,
+                    paths=self.paths,
+                )
+            except (PlanContradictedError, BadInputError) as error:
+                log.warning("the object is read whole: %s", error, extra={"drop_id": item.drop.drop_id})
+                return None
+
+    def merge(self, plan: SplitPlan, object_sha256: str, parts: Sequence[PartOutcome]) -> DropOutcome:
+        """Leaves the outcome of a drop whose parts have all been decoded."""
+        outcome = merge_parts(
+            parts, plan.drop, object_sha256=object_sha256, size_bytes=plan.size_bytes, recipe=self.recipe
+        )
+        write_outcome(self.storage(), self.paths.decoded(self.recipe, plan.drop.drop_id), outcome)
+        return outcome
+
+    def _source(self, storage: Storage, drop: Drop, size_bytes: int | None = None) -> RangedSource:
+        version_id = drop.version_id if drop.version_id not in ("", "null") else None
+        if size_bytes is None:
+            size_bytes = storage.head(drop.uri, version_id=version_id).size_bytes
+        return RangedSource(
+            lambda offset, length: storage.read_range(drop.uri, offset, length, version_id=version_id), size_bytes
+        )
+
     def _decode(self, storage: Storage, drop: Drop) -> DropOutcome:
         folder_uri = self.paths.decoded(self.recipe, drop.drop_id)
         done = finished_outcome(storage, folder_uri)
@@ -98,16 +206,33 @@ class DecodeTask:
             )
 
 
+def finished_part(storage: Storage, folder_uri: str, number: int) -> PartOutcome | None:
+    """The part's outcome that an earlier attempt left, if everything that it names is still there."""
+    try:
+        outcome = PartOutcome.from_json(json.loads(storage.read(part_uri(folder_uri, number))))
+        if not _are_there(storage, outcome.payload_files):
+            return None
+        for table in outcome.tables:
+            storage.head(f"{folder_uri}/{table_file(table, number)}")
+    except FileNotFoundError:
+        return None
+    return outcome
+
+
+def _are_there(storage: Storage, files: Iterable[PayloadFile]) -> bool:
+    return all(storage.head(file.uri).size_bytes == file.size_bytes for file in files)
+
+
 def finished_outcome(storage: Storage, folder_uri: str) -> DropOutcome | None:
     """The outcome that an earlier attempt left, if everything that it names is still there."""
     try:
         outcome = DropOutcome.from_json(json.loads(storage.read(f"{folder_uri}/{OUTCOME_FILE}")))
-        for file in outcome.payload_files:
-            if storage.head(file.uri).size_bytes != file.size_bytes:
-                return None
+        if not _are_there(storage, outcome.payload_files):
+            return None
         if outcome.channels:
             for table in (*outcome.tables, MESSAGE_INDEX.name):
-                storage.head(f"{folder_uri}/{table}.parquet")
+                for uri in outcome.files(folder_uri, table):
+                    storage.head(uri)
     except FileNotFoundError:
         return None
     return outcome

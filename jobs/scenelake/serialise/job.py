@@ -19,7 +19,7 @@ from scenelake.contracts.stages import (
     Stage,
     StageOutcome,
 )
-from scenelake.contracts.tables import decoded_schema
+from scenelake.contracts.tables import MESSAGE_INDEX, decoded_schema
 from scenelake.runtime.faults import now_ns
 from scenelake.runtime.job import StageContext, run_stage
 from scenelake.serialise.canonical import conform
@@ -91,8 +91,14 @@ def _drive_input(context: StageContext, plan: DrivePlan, pool: ThreadPoolExecuto
 def _batched(
     alive: Mapping[str, str], outcomes: Mapping[str, DropOutcome], tables_at: Callable[[Sequence[str]], list[pa.Table]]
 ) -> dict[str, pa.Table]:
-    wanted = [(name, uri) for drop, uri in alive.items() for name in outcomes[drop].tables if name in BATCHED_TABLES]
-    parts = tables_at([f"{uri}/{name}.parquet" for name, uri in wanted])
+    wanted = [
+        (name, file)
+        for drop, uri in alive.items()
+        for name in outcomes[drop].tables
+        if name in BATCHED_TABLES
+        for file in outcomes[drop].files(uri, name)
+    ]
+    parts = tables_at([file for _, file in wanted])
     found: dict[str, list[pa.Table]] = {}
     for (name, _), table in zip(wanted, parts, strict=True):
         found.setdefault(name, []).append(conform(table, decoded_schema(name)))
@@ -102,10 +108,15 @@ def _batched(
 def _undecodable(
     alive: Mapping[str, str], outcomes: Mapping[str, DropOutcome], tables_at: Callable[[Sequence[str]], list[pa.Table]]
 ) -> pa.Array:
-    broken = [uri for drop, uri in alive.items() if any(c.undecodable for c in outcomes[drop].channels)]
+    broken = [
+        file
+        for drop, uri in alive.items()
+        if any(c.undecodable for c in outcomes[drop].channels)
+        for file in outcomes[drop].files(uri, MESSAGE_INDEX.name)
+    ]
     rows = [
         index.filter(pc.equal(index["status"], MessageStatus.UNDECODABLE))["sample_data_id"].cast(pa.string())
-        for index in tables_at([f"{uri}/message_index.parquet" for uri in broken])
+        for index in tables_at(broken)
     ]
     return pa.chunked_array([chunk for column in rows for chunk in column.chunks], pa.string()).combine_chunks()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from scenelake.contracts.drops import Batch, BatchState, Drop, DropState
 
 _BRANCH = re.compile(r"r\d{8}\.(?P<batch_id>.+)\.(?P<attempt>\d+)")
-_PAYLOAD = re.compile(r"/(?P<object>[0-9a-f]{32})-\d+-\d{3}-[0-9a-f]{8}\.parquet$")
+_PAYLOAD = re.compile(r"/(?P<object>[0-9a-f]{32})-\d+-\d{3,}-[0-9a-f]{8}\.parquet$")
 _BATCHED = re.compile(r"/(?P<batch_id>b\d{8}T\d{6}Z-[0-9a-f]{8})-[0-9a-f]{16}\.parquet$")
 _ATTEMPT = re.compile(r"/work/batches/(?P<batch_id>[^/]+)/(?P<attempt>\d+)/")
 

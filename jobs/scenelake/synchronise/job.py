@@ -150,10 +150,11 @@ def read_drive(objects: Objects, members: list[DriveObject]) -> DriveInput:
     schemas = {name: CALIBRATION.schema if name == CALIBRATION.name else decoded_schema(name) for name in READ_TABLES}
     schemas[MESSAGE_INDEX.name] = MESSAGE_INDEX.schema
     wanted = [
-        (name, f"{o.decoded_uri}/{name}.parquet")
+        (name, file)
         for name in schemas
         for o in sequence
         if name == MESSAGE_INDEX.name or name in o.outcome.tables
+        for file in o.outcome.files(o.decoded_uri, name)
     ]
 
     def read(item: tuple[str, str]) -> pa.Table:
