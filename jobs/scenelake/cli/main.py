@@ -316,6 +316,27 @@ def convert(
 
 
 @app.command()
+def inspect(
+    recording: Annotated[
+        str, typer.Argument(help="File, folder or pattern; a local path or an s3:// URI.", metavar="RECORDING")
+    ],
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every byte and decode every message, whatever the index says.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a recording: format, channels, counts, rates, gaps, and what is wrong with it.
+
+    Needs no stack. A file with an index is told by it; others are read through. Exits 0 for what can be read, with
+    its problems shown, and 65 when nothing can.
+    """
+    from scenelake.cli.inspect import print_inspection
+    from scenelake.runtime.settings import load_settings
+
+    print_inspection(make_console(), recording, load_settings(), is_deep=deep, as_json=as_json)
+
+
+@app.command()
 def settings(as_json: AsJson = False) -> None:
     """Print the settings in force.
 

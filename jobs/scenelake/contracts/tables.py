@@ -266,6 +266,34 @@ CALIBRATION = Table(
 """Camera calibration messages as recorded; synchronise turns them into ``calibrated_sensor`` rows."""
 
 
+IMAGE_STATISTIC = Table(
+    "image_statistic",
+    _columns(
+        f"{_PAYLOAD} width_px height_px payload_bytes is_progressive nbr_components jpeg_quality luma_mean luma_std"
+        " dark_fraction bright_fraction laplacian_variance perceptual_hash"
+    ),
+    ("sample_data_id",),
+    None,
+    None,
+)
+"""Measured by decode on some frames of each camera (``DecodeConfig.image_statistics_ns``)."""
+
+POINT_STATISTIC = Table(
+    "point_statistic",
+    _columns(
+        f"{_PAYLOAD} nbr_points nbr_invalid range_min_m range_mean_m range_max_m intensity_mean nbr_rings"
+        " offset_span_ns"
+    ),
+    ("sample_data_id",),
+    None,
+    None,
+)
+"""Measured by decode on every sweep of points."""
+
+DECODED: dict[str, Table] = {t.name: t for t in (MESSAGE_INDEX, CALIBRATION, IMAGE_STATISTIC, POINT_STATISTIC)}
+"""Tables that decode leaves and that are not gold."""
+
+
 def decoded_schema(table_name: str) -> pa.Schema:
     """Schema of a batched payload table as decode leaves it: without scene, drive and date."""
     added_later = {"scene_id", "drive_id", "drive_date"}

@@ -86,6 +86,11 @@ class ChannelDecoder:
             return self._type.modalities[0]
         return self.modality or Modality.RAW
 
+    @property
+    def raw_reason(self) -> str | None:
+        """Why every message of the channel is kept as bytes; None where a handler takes them."""
+        return self._raw_reason if self._type is None else None
+
     def decode(self, block: Block, rows: np.ndarray) -> Iterator[Piece]:
         """Pieces that together hold each of the messages once; ``rows`` are their positions in the block."""
         if self._plan is not None and self._by_columns is not None and len(rows) >= _FEW:

@@ -17,6 +17,8 @@ class DecodeConfig(BaseModel):
         max_record_bytes: largest schema, channel, metadata or header record.
         part_bytes: an object of more than twice that is decoded by several tasks, each of about so many bytes. It is
             part of the recipe: the parts decide which rows lie in which file.
+        image_statistics_ns: of each camera, one frame in every so many ns of ruling time is measured: two a second,
+            as often as keyframes. None measures none.
         slot_ns: length of a payload file's slot of log time, anchored at the epoch.
         row_group_bytes: payload bytes (of small tables: message bytes) that a file buffers before it writes
             a row group.
@@ -31,6 +33,7 @@ class DecodeConfig(BaseModel):
     max_chunk_bytes: PositiveInt = 256 * MIB
     max_record_bytes: PositiveInt = 16 * MIB
     part_bytes: PositiveInt = 128 * MIB
+    image_statistics_ns: PositiveInt | None = 500_000_000
     slot_ns: PositiveInt = 20_000_000_000
     row_group_bytes: PositiveInt = 32 * MIB
     buffer_bytes: PositiveInt = 96 * MIB

@@ -16,6 +16,7 @@ from scenelake.decode.config import DecodeConfig
 from scenelake.decode.formats.blocks import Block, Definition, Findings, Part, Reader
 from scenelake.decode.formats.cdr_columns import TextColumn
 from scenelake.decode.index_rows import IndexRows, PieceRows, Placement
+from scenelake.decode.measured_rows import MeasuredRows
 from scenelake.decode.parts import ChannelTally, PartOutcome
 from scenelake.decode.payload_files import PayloadFiles
 from scenelake.decode.pieces import Piece
@@ -57,6 +58,7 @@ class Decoding:
         self._decoders: dict[int, ChannelDecoder] = {}
         self._tallies: dict[str, _Tally] = {}
         self._index = IndexRows(object_sha256, self._tables)
+        self._measured = MeasuredRows(self._tables, config.image_statistics_ns)
         self._start_ns: int | None = None
         self._last_ns: int | None = None
         self._findings = Findings()
@@ -83,6 +85,7 @@ class Decoding:
         for block in reader.blocks(part):
             self._take(block)
         self._index.close()
+        self._measured.close()
         is_empty = self._start_ns is None or self._last_ns is None
         return PartOutcome(
             number=part.number if part else None,
@@ -156,6 +159,7 @@ class Decoding:
         for large, sample_data_id, timestamp_ns, slot_ns in zip(piece.large or (), *columns, strict=True):
             row = {"sample_data_id": sample_data_id, "channel": topic, "timestamp_ns": timestamp_ns, **large}
             uri, at = self._payloads.append(table, slot_ns, row)
+            self._measured.take(table, row)
             codes.append(files.setdefault(uri, len(files)))
             row_index.append(at)
         return Placement(table, TextColumn(list(files), np.array(codes, np.int32)), np.array(row_index, np.int64))

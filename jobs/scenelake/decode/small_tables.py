@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scenelake.contracts.stages import table_file
-from scenelake.contracts.tables import CALIBRATION, GOLD, MESSAGE_INDEX, decoded_schema
+from scenelake.contracts.tables import DECODED, GOLD, decoded_schema
 from scenelake.decode.sinks import Sink
 
 _DISTINCT = frozenset(("sample_data_id", "annotation_id"))
@@ -118,10 +118,8 @@ def written_schema(table: str) -> pa.Schema:
 @cache
 def small_schema(table: str) -> pa.Schema:
     """Schema of a table as decode leaves it in the drop's folder."""
-    if table == MESSAGE_INDEX.name:
-        return MESSAGE_INDEX.schema
-    if table == CALIBRATION.name:
-        return CALIBRATION.schema
+    if table in DECODED:
+        return DECODED[table].schema
     if table not in GOLD:
         raise ValueError(f"{table!r} is not a table")
     return decoded_schema(table)

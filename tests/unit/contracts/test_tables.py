@@ -6,10 +6,10 @@ import pytest
 
 from scenelake.contracts.columns import COLUMNS
 from scenelake.contracts.modalities import BATCHED_TABLES, PAYLOAD_TABLE, SLOTTED_TABLES
-from scenelake.contracts.tables import CALIBRATION, GOLD, MESSAGE_INDEX, Table, decoded_schema
+from scenelake.contracts.tables import DECODED, GOLD, Table, decoded_schema
 from scenelake.contracts.tables_document import document
 
-ALL = [*GOLD.values(), MESSAGE_INDEX, CALIBRATION]
+ALL = [*GOLD.values(), *DECODED.values()]
 
 
 @pytest.mark.parametrize("table", ALL, ids=lambda t: t.name)

@@ -68,7 +68,7 @@ def test_every_message_is_indexed_once_and_leads_to_its_row(drive: Path, decode:
     assert (outcome.start_ns, outcome.exclusive_end_ns) == (min(stamps), max(stamps) + 1)
     assert {f.table for f in outcome.payload_files} == {"camera_frame", "raw_message"}
     assert sum(f.nbr_rows for f in outcome.payload_files) == 61
-    assert outcome.tables == ("imu",)
+    assert outcome.tables == ("image_statistic", "imu")
     assert outcome.metadata["header"]["profile"] == "ros2"
 
 

@@ -24,9 +24,11 @@ from scenelake.decode.formats.blocks import (
 )
 from scenelake.decode.formats.mcap_chunk import ChunkError, open_chunk
 from scenelake.decode.formats.mcap_definitions import Definitions
+from scenelake.decode.formats.mcap_overview import read_overview
 from scenelake.decode.formats.mcap_records import FRAME, MAGIC, RecordError
 from scenelake.decode.formats.mcap_summary import Summary, crc_of, plan_parts, read_summary
 from scenelake.decode.formats.mcap_walk import MAX_MESSAGES, Walk, heads, walk
+from scenelake.decode.formats.overview import Overview
 
 HARMLESS_REASONS = frozenset({"summary_unreadable", "statistics_contradicted", "channel_redefined"})
 """Problems that cost no message."""
@@ -59,6 +61,18 @@ class McapReader:
         self._part: Part | None = None
         self._exclusive_end = self._size
         self._has_loose_messages = False
+        self.compressions: set[str] = set()
+
+    def overview(self, max_index_reads: int) -> Overview | None:
+        """The file by its summary and message indexes; see ``formats.overview.Summarised``."""
+        self._check_magic()
+        return read_overview(
+            self._source,
+            self._read_summary(),
+            max_index_reads=max_index_reads,
+            max_record_bytes=self._max_record_bytes,
+            max_index_bytes=self._max_chunk_bytes,
+        )
 
     def parts(self, part_bytes: int) -> Sequence[Part]:
         """Parts by the chunk index; a single one where there is none or it does not define what it counts."""
@@ -182,7 +196,9 @@ class McapReader:
             return None
         try:
             chunk = records.parse_chunk(self._source.read(offset + FRAME.size, length))
-            return open_chunk(chunk, self._max_chunk_bytes)
+            body = open_chunk(chunk, self._max_chunk_bytes)
+            self.compressions.add(chunk.compression or "none")
+            return body
         except RecordError as error:
             self._report("chunk_header_invalid", str(error), offset, end)
         except ChunkError as error:
