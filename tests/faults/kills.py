@@ -25,6 +25,19 @@ ONCE = ("iceberg.create.before", "iceberg.create.after")
 """Failpoints that only a lake's first commit passes."""
 ONE_AT_A_TIME = ("register_drop.", "event_runner.")
 """A message that meets more kills than its queue allows receives is dead, and its drop then waits for the sweep."""
+ON_ARRIVAL = (
+    "register_drop.",
+    "event_runner.",
+    "doorbell.",
+    "claim.",
+    "decode.outcome.",
+    "decode.payload_file.",
+    "decode.table.",
+)
+"""Failpoints that a drop passes once, when it is new. They come first: a build that is killed at every later point
+keeps its place, and no new drop is claimed meanwhile."""
+_ARRIVAL_SHARE = 0.45
+"""Of the time for the kills, before the other points are armed although some of these still wait."""
 VICTIMS = (SPARK, COMMITTER, WORKER, TRIGGERER, SCHEDULER, EVENTS)
 _COMMITTER_MODULE = "scenelake.serialise.job"
 RECONCILE_DAG = "reconcile_daily"
@@ -146,8 +159,17 @@ def kill_everywhere(bench: Bench, killing: Killing, orders: "Orders", airflow: A
     """
     wounds, load, nbr_before = bench.stack.wounds, Load(bench), killing.points.total()
     wounds.record()
-    said_at = 0.0
-    while orders.renew([p for p in wounds.seen() if p not in ONCE]) and time.monotonic() < deadline:
+    said_at, started_at = 0.0, time.monotonic()
+    arrived_by = started_at + _ARRIVAL_SHARE * (deadline - started_at)
+
+    def renew() -> bool:
+        points = [p for p in wounds.seen() if p not in ONCE]
+        on_arrival = [p for p in points if p.startswith(ON_ARRIVAL)]
+        if time.monotonic() < arrived_by and orders.renew(on_arrival):
+            return True
+        return orders.renew(points)
+
+    while renew() and time.monotonic() < deadline:
         killing.harvest()
         if time.monotonic() - said_at > _SAY_EVERY_SECONDS:
             left = wounds.armed()
