@@ -12,7 +12,9 @@ from typing import Any
 
 import psutil
 
-from benchmarks import decode, many_drops, put_to_gold
+from benchmarks import decode, decode_report, many_drops, put_to_gold
+from benchmarks.decode_peers import CACHE
+from benchmarks.recordings import KINDS
 from scenelake.runtime.job import code_version
 
 BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
@@ -20,6 +22,8 @@ BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "many_drops": many_drops.run,
     "put_to_gold": put_to_gold.run,
 }
+REPORTS: dict[str, Callable[[dict[str, Any], Path], None]] = {"decode": decode_report.write}
+"""What is written beside a result's JSON."""
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -35,6 +39,11 @@ def main() -> None:
     parser.add_argument("--singles", type=int, help="many_drops: single drops put on an idle stack")
     parser.add_argument("--idle", type=int, metavar="SECONDS", help="many_drops: time in which nothing is put")
     parser.add_argument("--drops-per-drive", type=int, help="many_drops: 1 gives each drop a drive of its own")
+    parser.add_argument("--scale", type=float, help="decode: length of the recordings; 1 for results that are kept")
+    parser.add_argument("--repeats", type=int, help="decode: turns of which the best is kept")
+    parser.add_argument("--kinds", type=lambda text: text.split(","), help=f"decode: of {','.join(KINDS)}")
+    parser.add_argument("--no-peers", dest="has_peers", action="store_false", default=None, help="decode: ours alone")
+    parser.add_argument("--cache", type=Path, help=f"decode: folder of the peers' environments; default {CACHE}")
     parser.add_argument("--as", dest="file", help="name of the result; default: the benchmark's")
     arguments = parser.parse_args()
     names = arguments.names or list(BENCHMARKS)
@@ -50,11 +59,13 @@ def main() -> None:
         "python": platform.python_version(),
     }
     for name in names:
-        options = _many_drops_options(arguments) if name == "many_drops" else {}
-        measured = BENCHMARKS[name](say, **options)
+        measured = BENCHMARKS[name](say, **_options(name, arguments))
         result = {"benchmark": name, "commit": commit, "dirty": dirty, "machine": machine, **measured}
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{arguments.file or name}.json"
+        if name in REPORTS:
+            REPORTS[name](result, path)
+        result.pop("profiles", None)
         path.write_text(json.dumps(result, indent=1) + "\n")
         sys.stdout.write(f"{path}\n{json.dumps(result, indent=1)}\n")
 
@@ -63,15 +74,19 @@ def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",") if word]
 
 
-def _many_drops_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options that were given, under the names of ``many_drops.run``'s parameters."""
-    given = {
-        "scales": arguments.drops,
-        "nbr_singles": arguments.singles,
-        "idle_seconds": arguments.idle,
-        "drops_per_drive": arguments.drops_per_drive,
+def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given, under the names of the benchmark's parameters."""
+    decode_options = ("scale", "repeats", "kinds", "has_peers", "cache")
+    known = {
+        "decode": {option: getattr(arguments, option) for option in decode_options},
+        "many_drops": {
+            "scales": arguments.drops,
+            "nbr_singles": arguments.singles,
+            "idle_seconds": arguments.idle,
+            "drops_per_drive": arguments.drops_per_drive,
+        },
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {option: value for option, value in known.get(name, {}).items() if value is not None}
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "ego_pose": ("sample_data_id",),
     "episode": ("sample_data_id",),
     "gnss": ("sample_data_id",),
+    "gnss_raw": ("sample_data_id",),
     "imu": ("sample_data_id",),
     "language": ("sample_data_id",),
     "radar_track": ("sample_data_id", "track_id"),
@@ -33,6 +34,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "sample_data": ("sample_data_id",),
     "scene": ("scene_id",),
     "sync_index": ("sample_id", "channel"),
+    "text_log": ("sample_data_id",),
     "transform": ("sample_data_id", "parent_frame_id", "child_frame_id"),
 }
 """Tables whose rows are a scene's content, and what orders their rows within it."""

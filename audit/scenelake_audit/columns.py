@@ -1,6 +1,6 @@
 """What the checks need of each gold table."""
 
-PAYLOAD_TABLES = frozenset({"camera_frame", "lidar_sweep", "radar_sweep", "raw_message"})
+PAYLOAD_TABLES = frozenset({"camera_frame", "depth_frame", "lidar_sweep", "radar_sweep", "audio", "raw_message"})
 """Tables whose files decode wrote: one per object and slot, recorded in its outcome."""
 
 COLUMNS: dict[str, dict[str, str]] = {
@@ -42,7 +42,7 @@ COLUMNS: dict[str, dict[str, str]] = {
 
 BATCHED = (
     "imu", "gnss", "ego_pose", "robot_state", "action", "language", "episode", "can_frame", "radar_track",
-    "annotation", "transform",
+    "annotation", "transform", "gnss_raw", "text_log",
 )  # fmt: skip
 """Payload tables whose rows lie in one file per batch."""
 

@@ -10,42 +10,15 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 from mcap.writer import CompressionType, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores
 from rosbags.typesys.store import Typestore
 
-EXTRA_ROS_TYPES: dict[str, str] = {
-    "vision_msgs/msg/ObjectHypothesis": "string class_id\nfloat64 score\n",
-    "vision_msgs/msg/ObjectHypothesisWithPose": (
-        "vision_msgs/ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose\n"
-    ),
-    "vision_msgs/msg/BoundingBox3D": "geometry_msgs/Pose center\ngeometry_msgs/Vector3 size\n",
-    "vision_msgs/msg/Detection3D": (
-        "std_msgs/Header header\nvision_msgs/ObjectHypothesisWithPose[] results\n"
-        "vision_msgs/BoundingBox3D bbox\nstring id\n"
-    ),
-    "vision_msgs/msg/Detection3DArray": "std_msgs/Header header\nvision_msgs/Detection3D[] detections\n",
-    "can_msgs/msg/Frame": (
-        "std_msgs/Header header\nuint32 id\nbool is_rtr\nbool is_extended\nbool is_error\nuint8 dlc\nuint8[8] data\n"
-    ),
-    "radar_msgs/msg/RadarTrack": (
-        "uint8[16] uuid\ngeometry_msgs/Point position\ngeometry_msgs/Vector3 velocity\n"
-        "geometry_msgs/Vector3 acceleration\ngeometry_msgs/Vector3 size\nuint16 classification\n"
-        "float32[6] position_covariance\nfloat32[6] velocity_covariance\nfloat32[6] acceleration_covariance\n"
-        "float32[6] size_covariance\n"
-    ),
-    "radar_msgs/msg/RadarTracks": "std_msgs/Header header\nradar_msgs/RadarTrack[] tracks\n",
-}
-"""Common types that the distribution's own set lacks (vision_msgs 4, can_msgs, radar_msgs; Apache-2.0 or BSD)."""
+from scenelake.decode.formats.ros_registry import ros2_store
 
 
 def ros_typestore() -> Typestore:
-    """ROS 2 Humble's types and the extra ones above."""
-    store = get_typestore(Stores.ROS2_HUMBLE)
-    types: dict[str, Any] = {}
-    for name, definition in EXTRA_ROS_TYPES.items():
-        types.update(get_types_from_msg(definition, name))
-    store.register(types)
-    return store
+    """ROS 2 Humble's types and the common ones that it lacks."""
+    return ros2_store(Stores.ROS2_HUMBLE)
 
 
 class RecordingWriter:

@@ -3,10 +3,10 @@
 import fnmatch
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError, ProfileNotFound
@@ -18,11 +18,14 @@ from scenelake.decode.config import DecodeConfig
 from scenelake.decode.formats.blocks import Reader, Source
 from scenelake.decode.formats.open import open_reader
 from scenelake.decode.formats.overview import SparseSource
+from scenelake.decode.formats.siblings import OpenedSiblings, Siblings, beside
 from scenelake.decode.formats.sources import FileSource, RangedSource
 from scenelake.runtime.settings import Settings
 
 _S3 = "s3://"
 _WILDCARDS = frozenset("*?[")
+_DATASET_DEPTH = 4
+"""``<dataset>/videos/chunk-000/<camera>/episode_000000.mp4``: folders from a dataset's down to its deepest files."""
 NO_RECORDING = frozenset({"not_mcap", "format_unknown"})
 """Reasons of an object that is no recording, as many in a dataset's folder are not."""
 
@@ -76,8 +79,8 @@ class Recordings:
             BadInputError: the object is no recording.
             ConfigurationError: S3 wants credentials, or others.
         """
-        with self._source(found, is_sparse=is_sparse) as source:
-            yield open_reader(source, config)
+        with self._source(found, is_sparse=is_sparse) as source, self._siblings(found) as (name, siblings):
+            yield open_reader(source, config, name, siblings)
 
     @contextmanager
     def _source(self, found: RecordingObject, *, is_sparse: bool) -> Iterator[Source]:
@@ -86,15 +89,35 @@ class Recordings:
                 yield source
             return
 
-        def fetch(offset: int, length: int) -> bytes:
-            return self._objects.read_range(found.uri, offset, length, version_id=found.version_id)
-
         with aws_told(found.uri):
             if is_sparse:
-                yield SparseSource(fetch, found.size_bytes)
+                yield self._sparse_object(found)
             else:
-                with RangedSource(fetch, found.size_bytes) as ranged:
+                with RangedSource(self._fetch(found), found.size_bytes) as ranged:
                     yield ranged
+
+    def _fetch(self, found: RecordingObject) -> Callable[[int, int], bytes]:
+        return partial(self._objects.read_range, found.uri, version_id=found.version_id)
+
+    def _sparse_object(self, found: RecordingObject) -> Source:
+        return SparseSource(self._fetch(found), found.size_bytes)
+
+    @contextmanager
+    def _siblings(self, found: RecordingObject) -> Iterator[tuple[str, Siblings]]:
+        """The object's name below a folder far enough up to hold its dataset, and what else is below it."""
+        if not found.uri.startswith(_S3):
+            name, local = beside(Path(found.uri))
+            with local:
+                yield name, local
+            return
+        folders = found.uri.removeprefix(_S3).split("/")[:-1]
+        root = _S3 + "/".join(folders[: max(len(folders) - _DATASET_DEPTH, 1)])
+
+        def opened(name: str) -> Source:
+            head = self._objects.head(f"{root}/{name}")
+            return self._sparse_object(RecordingObject(head.uri, head.size_bytes, False))
+
+        yield found.uri.removeprefix(f"{root}/"), OpenedSiblings(opened)
 
     def _find_in_s3(self, location: str) -> list[RecordingObject]:
         bucket, key = split_uri(location)
@@ -113,7 +136,13 @@ class Recordings:
             folder = key if not key or key.endswith("/") else f"{key}/"
             return _below(self._objects.list(f"{_S3}{bucket}/{folder}"))
         listed = self._objects.list(f"{_S3}{bucket}/{key[:start]}")
-        return _below(info for info in listed if fnmatch.fnmatchcase(info.uri, location))
+        return _below(info for info in listed if _matches(info.uri, location))
+
+
+def _matches(uri: str, pattern: str) -> bool:
+    """As on disk, no wildcard stands for a slash."""
+    names, patterns = uri.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
 
 
 @contextmanager
@@ -130,7 +159,7 @@ def _find_on_disk(location: str) -> list[RecordingObject]:
     path = Path(location)
     if path.is_file():
         return [RecordingObject(str(path), path.stat().st_size, True)]
-    roots = [path] if path.is_dir() else [Path(p) for p in sorted(glob.glob(location, recursive=True))]
+    roots = [path] if path.is_dir() else [Path(p) for p in sorted(glob.glob(location))]
     files: dict[Path, None] = {}
     for root in roots:
         files.update(dict.fromkeys(sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
@@ -138,35 +139,41 @@ def _print_head(console: Console, inspection: Inspection) -> None:
 
 def _channels_table(inspection: Inspection) -> Table:
     is_decoded = any(c.decoded is not None for c in inspection.channels)
-    table = Table()
-    for name in ("topic", "type", "encoding, schema", "table"):
-        table.add_column(name, overflow="fold")
-    numbers = ["messages", "Hz", "from s", "to s", "gaps", "bytes"]
-    for name in [*numbers, *(("decoded", "raw", "undecodable") if is_decoded else ())]:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name, width in (("topic", 26), ("type", 26), ("encoding, schema", 8), ("table", 12)):
+        table.add_column(name, overflow="fold", min_width=width)
+    for name in ("messages", "Hz", "from s", "to s", "gaps", "bytes"):
         table.add_column(name, justify="right")
     if is_decoded:
-        table.add_column("reasons", overflow="fold")
+        table.add_column("decoded", justify="right")
+        table.add_column("not decoded", overflow="fold")
     for channel in inspection.channels:
-        table.add_row(*(plain(cell) for cell in _cells(channel, inspection.start_ns or 0, is_decoded=is_decoded)))
+        table.add_row(*(plain(cell) for cell in _cells(channel, inspection.start_ns or 0)))
     return table
 
 
-def _cells(channel: ChannelInspection, start_ns: int, *, is_decoded: bool) -> list[str]:
+def _cells(channel: ChannelInspection, start_ns: int) -> list[str]:
     cells = [
         channel.topic,
         channel.schema_name,
         f"{channel.message_encoding}, {channel.schema_encoding or 'no schema'}",
         channel.table if channel.raw_reason is None else f"{channel.table}: {channel.raw_reason}",
-        str(channel.message_count),
+        _count(channel),
         "?" if channel.rate_hz is None else f"{channel.rate_hz:.2f}",
         *("?" if at is None else f"{(at - start_ns) / 1e9:.3f}" for at in (channel.start_ns, channel.last_ns)),
         "?" if channel.nbr_gaps is None else str(channel.nbr_gaps),
         "?" if channel.payload_bytes is None else human_bytes(channel.payload_bytes),
     ]
-    if is_decoded:
-        cells += [str(n) for n in (channel.decoded, channel.raw, channel.undecodable)]
-        cells.append(", ".join(f"{reason} {count}" for reason, count in channel.reasons.items()))
+    if channel.decoded is not None:
+        kept = [f"{n} {name}" for n, name in ((channel.raw, "raw"), (channel.undecodable, "undecodable")) if n]
+        cells += [str(channel.decoded), ", ".join([*kept, *(f"{r}: {n}" for r, n in channel.reasons.items())])]
     return cells
+
+
+def _count(channel: ChannelInspection) -> str:
+    if channel.recorded_message_count in (None, channel.message_count):
+        return str(channel.message_count)
+    return f"{channel.message_count} of {channel.recorded_message_count}"
 
 
 def _print_gaps(console: Console, inspection: Inspection) -> None:

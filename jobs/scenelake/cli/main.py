@@ -25,6 +25,7 @@ app = typer.Typer(
 A first look, on the laptop stack:
   scenelake up                          start the stack (AWS stand-in, Airflow)
   scenelake simulate drive.mcap         make a recording whose truth is known
+  scenelake inspect drive.mcap          what is in it (no stack needed)
   scenelake drop drive.mcap --wait      upload it and follow it to gold
   scenelake show                        what the newest release holds
   scenelake show --picture sample.png   one sample: cameras, LiDAR, radar

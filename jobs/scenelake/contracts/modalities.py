@@ -5,15 +5,19 @@ from enum import StrEnum
 
 class Modality(StrEnum):
     CAMERA = "camera"
+    DEPTH = "depth"
     LIDAR = "lidar"
     RADAR = "radar"
     RADAR_TRACK = "radar_track"
     IMU = "imu"
     GNSS = "gnss"
+    GNSS_RAW = "gnss_raw"
     EGO_POSE = "ego_pose"
     ROBOT_STATE = "robot_state"
     ACTION = "action"
     LANGUAGE = "language"
+    TEXT_LOG = "text_log"
+    AUDIO = "audio"
     ANNOTATION = "annotation"
     CALIBRATION = "calibration"
     TRANSFORM = "transform"
@@ -47,15 +51,19 @@ class SyncMethod(StrEnum):
 
 PAYLOAD_TABLE: dict[Modality, str] = {
     Modality.CAMERA: "camera_frame",
+    Modality.DEPTH: "depth_frame",
     Modality.LIDAR: "lidar_sweep",
     Modality.RADAR: "radar_sweep",
     Modality.RADAR_TRACK: "radar_track",
     Modality.IMU: "imu",
     Modality.GNSS: "gnss",
+    Modality.GNSS_RAW: "gnss_raw",
     Modality.EGO_POSE: "ego_pose",
     Modality.ROBOT_STATE: "robot_state",
     Modality.ACTION: "action",
     Modality.LANGUAGE: "language",
+    Modality.TEXT_LOG: "text_log",
+    Modality.AUDIO: "audio",
     Modality.ANNOTATION: "annotation",
     Modality.CALIBRATION: "calibrated_sensor",
     Modality.TRANSFORM: "transform",
@@ -64,16 +72,18 @@ PAYLOAD_TABLE: dict[Modality, str] = {
     Modality.RAW: "raw_message",
 }
 
-SLOTTED_TABLES = ("camera_frame", "lidar_sweep", "radar_sweep", "raw_message")
+SLOTTED_TABLES = ("camera_frame", "depth_frame", "lidar_sweep", "radar_sweep", "audio", "raw_message")
 """Payload tables with one file per (object, slot), written by decode at their final path."""
 
 BATCHED_TABLES = (
     "imu",
     "gnss",
+    "gnss_raw",
     "ego_pose",
     "robot_state",
     "action",
     "language",
+    "text_log",
     "annotation",
     "can_frame",
     "radar_track",

@@ -125,7 +125,16 @@ GOLD: dict[str, Table] = {
         ),
         Table(
             "camera_frame",
-            _columns(f"{_SLOTTED} image image_format width_px height_px row_stride_bytes"),
+            _columns(f"{_SLOTTED} image image_format width_px height_px row_stride_bytes is_random_access"),
+            ("sample_data_id",),
+            None,
+        ),
+        Table(
+            "depth_frame",
+            _columns(
+                f"{_SLOTTED} image image_format width_px height_px row_stride_bytes depth_encoding depth_unit_m"
+                " inverse_depth"
+            ),
             ("sample_data_id",),
             None,
         ),
@@ -139,8 +148,14 @@ GOLD: dict[str, Table] = {
             "radar_sweep",
             _columns(
                 f"{_SLOTTED} nbr_points x_m y_m z_m radial_velocity_m_s radial_velocity_compensated_m_s"
-                " radar_cross_section_dbsm image image_format width_px height_px"
+                " radar_cross_section_dbsm image image_format width_px height_px amplitude_db"
             ),
+            ("sample_data_id",),
+            None,
+        ),
+        Table(
+            "audio",
+            _columns(f"{_SLOTTED} data audio_format sample_rate_hz nbr_audio_channels"),
             ("sample_data_id",),
             None,
         ),
@@ -158,7 +173,16 @@ GOLD: dict[str, Table] = {
         ),
         Table(
             "gnss",
-            _columns(f"{_BATCHED} latitude_deg longitude_deg altitude_m fix_status covariance frame_id"),
+            _columns(
+                f"{_BATCHED} latitude_deg longitude_deg altitude_m fix_status covariance frame_id ground_speed_m_s"
+                " course_deg climb_m_s nbr_satellites source"
+            ),
+            ("sample_data_id",),
+            "scene_id",
+        ),
+        Table(
+            "gnss_raw",
+            _columns(f"{_BATCHED} text data names position frame_id source"),
             ("sample_data_id",),
             "scene_id",
         ),
@@ -185,6 +209,12 @@ GOLD: dict[str, Table] = {
         ),
         Table("action", _columns(f"{_BATCHED} names units position velocity effort"), ("sample_data_id",), "scene_id"),
         Table("language", _columns(f"{_BATCHED} text"), ("sample_data_id",), "scene_id"),
+        Table(
+            "text_log",
+            _columns(f"{_BATCHED} text log_level logger source_file source_function source_line"),
+            ("sample_data_id",),
+            "scene_id",
+        ),
         Table("episode", _columns(f"{_BATCHED} event episode_index is_success task"), ("sample_data_id",), "scene_id"),
         Table("can_frame", _columns(f"{_BATCHED} can_id bus is_extended data"), ("sample_data_id",), "scene_id"),
         Table(

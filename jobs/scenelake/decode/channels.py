@@ -10,13 +10,17 @@ import pyarrow as pa
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.modalities import PAYLOAD_TABLE, SLOTTED_TABLES, MessageStatus, Modality
 from scenelake.contracts.tables import CALIBRATION
-from scenelake.decode.formats.blocks import Block, Definition
+from scenelake.decode.formats.blocks import Block, Definition, Schema
 from scenelake.decode.formats.cdr import Plan, read_cdr
 from scenelake.decode.formats.cdr_columns import TextColumn, read_columns
+from scenelake.decode.formats.flatbuffer import flatbuffer_parser
+from scenelake.decode.formats.json_fields import JsonFields
 from scenelake.decode.formats.protobuf import protobuf_parser
 from scenelake.decode.formats.ros_types import ros_plan, short_name
-from scenelake.decode.handlers.high_rate import COLUMN_HANDLERS, ColumnHandler, DecodedColumns, NotByColumnsError
-from scenelake.decode.message_types import MESSAGE_TYPES, MessageType
+from scenelake.decode.handlers.datasets import ArrayReader, dataset_parser
+from scenelake.decode.handlers.high_rate import COLUMN_HANDLERS, DecodedColumns, NotByColumnsError
+from scenelake.decode.handlers.signal_columns import SIGNAL_COLUMNS
+from scenelake.decode.message_types import FOXGLOVE_PACKAGE, MESSAGE_TYPES, MessageType
 from scenelake.decode.pieces import Piece
 from scenelake.decode.row_columns import Row, rows_to_batch
 from scenelake.decode.rules import said_modality
@@ -29,6 +33,7 @@ MAX_PROTOBUF_BYTES = 128 * 1024 * 1024
 _FEW = 4
 """Fewer messages of one layout are read faster one by one."""
 ROS_ENCODINGS = ("cdr", "ros1")
+DATASET_ENCODINGS = ("array", "image", "text", "video")
 
 Parser = Callable[[memoryview], Any]
 
@@ -49,7 +54,8 @@ class ChannelDecoder:
         self.modality: Modality | None = Modality.RAW
         self._parse: Parser | None = None
         self._plan: Plan | None = None
-        self._by_columns: ColumnHandler | None = None
+        self._by_columns: Callable[[Any, ChannelFacts], DecodedColumns] | None = None
+        self._array: ArrayReader | None = None
         self._type: MessageType | None = None
         self._raw_reason = definition.problem or "no_table"
         if definition.problem is None:
@@ -66,13 +72,17 @@ class ChannelDecoder:
             if is_ros:
                 self._plan = plan = ros_plan(self.definition)
                 self._parse = lambda data: read_cdr(plan, data)
-                self._by_columns = COLUMN_HANDLERS.get(name)
+                self._by_columns = COLUMN_HANDLERS.get(name) or SIGNAL_COLUMNS.get(name)
             elif schema is None:
                 return
             elif encoding == "json":
-                self._parse = _parse_json
+                self._parse = _parse_json_fields if name.startswith(FOXGLOVE_PACKAGE) else _parse_json
+            elif encoding in DATASET_ENCODINGS:
+                self._parse = parse = dataset_parser(encoding, schema)
+                if isinstance(parse, ArrayReader):
+                    self._array, self._by_columns = parse, parse.columns
             else:
-                self._parse = _protobuf(schema.name, schema.encoding, schema.data)
+                self._parse = _by_schema(encoding, schema)
         except BadInputError as error:
             self._raw_reason = error.reason
             return
@@ -102,6 +112,15 @@ class ChannelDecoder:
                     yield piece
                 left.append(rest)
             rows = np.sort(np.concatenate(left))
+        elif self._array is not None:
+            is_whole = block.exclusive_end[rows] - block.start[rows] == self._array.message_bytes
+            left = [rows[~is_whole]]
+            for whole in self._array.portions(rows[is_whole]):
+                piece, rest = self._piece_of_columns(whole, (block.body, block.start[whole]))
+                if piece is not None:
+                    yield piece
+                left.append(rest)
+            rows = np.sort(np.concatenate(left))
         if len(rows):
             yield from self._one_by_one(block, rows)
 
@@ -126,7 +145,7 @@ class ChannelDecoder:
             rows[is_good],
             MessageStatus.DECODED,
             decoded.modality,
-            stamp_ns=decoded.stamp_ns[is_good],
+            stamp_ns=None if decoded.stamp_ns is None else decoded.stamp_ns[is_good],
             frame=frame,
             batch=batch,
             rows_per_message=None if decoded.rows_per_message == 1 else np.full(nbr_good, decoded.rows_per_message),
@@ -210,6 +229,8 @@ def _piece_of_rows(modality: Modality, group: list[tuple[int, Decoded]]) -> Piec
     if any(d.width_px is not None for d in found):
         piece.width_px = np.array([d.width_px or 0 for d in found], np.int32)
         piece.height_px = np.array([d.height_px or 0 for d in found], np.int32)
+    if any(d.is_random_access is not None for d in found):
+        piece.is_random_access = np.array([d.is_random_access is not False for d in found])
     if table in SLOTTED_TABLES:
         piece.large = [d.rows[0] for d in found]
     else:
@@ -230,10 +251,10 @@ def _frames(frames: list[str]) -> TextColumn:
     return TextColumn(values, np.array([code[f] for f in frames], np.int32))
 
 
-def _protobuf(name: str, schema_encoding: str, descriptor_set: bytes) -> Parser:
-    if schema_encoding != "protobuf":
-        raise BadInputError(f"schema encoding {schema_encoding!r}", reason="schema_encoding_unsupported")
-    parse = protobuf_parser(name, descriptor_set)
+def _by_schema(encoding: str, schema: Schema) -> Parser:
+    if schema.encoding != encoding:
+        raise BadInputError(f"schema encoding {schema.encoding!r}", reason="schema_encoding_unsupported")
+    parse: Parser = (flatbuffer_parser if encoding == "flatbuffer" else protobuf_parser)(schema.name, schema.data)
 
     def bounded(data: memoryview) -> Any:
         if len(data) > MAX_PROTOBUF_BYTES:
@@ -241,6 +262,10 @@ def _protobuf(name: str, schema_encoding: str, descriptor_set: bytes) -> Parser:
         return parse(data)
 
     return bounded
+
+
+def _parse_json_fields(data: memoryview) -> JsonFields:
+    return JsonFields(_parse_json(data))
 
 
 def _parse_json(data: memoryview) -> Any:

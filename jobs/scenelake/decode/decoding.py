@@ -38,7 +38,11 @@ class _Tally:
 
 
 class Decoding:
-    """One object on its way into files."""
+    """One object on its way into files.
+
+    Attributes:
+        format: of the object, once its reader has been found.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Decoding:
         self._start_ns: int | None = None
         self._last_ns: int | None = None
         self._findings = Findings()
+        self.format: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -82,11 +87,12 @@ class Decoding:
             PlanContradictedError: the object is not what its index said when it was split.
         """
         findings = self._findings = reader.findings
+        self.format = reader.format
         for block in reader.blocks(part):
             self._take(block)
         self._index.close()
         self._measured.close()
-        is_empty = self._start_ns is None or self._last_ns is None
+        is_unusable = part is None and self._start_ns is None and "dataset" not in findings.metadata
         return PartOutcome(
             number=part.number if part else None,
             format=reader.format,
@@ -96,7 +102,7 @@ class Decoding:
             channels=self._channel_tallies(findings),
             problems=tuple(findings.problems),
             payload_files=self._payloads.close(),
-            tables=() if is_empty and part is None else self._tables.close(always=(MESSAGE_INDEX.name,)),
+            tables=() if is_unusable else self._tables.close(always=(MESSAGE_INDEX.name,)),
             metadata={**findings.metadata, "header": findings.header} if findings.header else findings.metadata,
         )
 

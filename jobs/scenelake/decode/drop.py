@@ -7,12 +7,13 @@ from pathlib import Path
 
 from scenelake.contracts.drops import Drop
 from scenelake.contracts.errors import BadInputError
-from scenelake.contracts.paths import LakePaths
+from scenelake.contracts.paths import LakePaths, parse_drop_key
 from scenelake.contracts.stages import DropOutcome, DropVerdict, Problem
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.decoding import Decoding
 from scenelake.decode.formats.blocks import Part, Source
 from scenelake.decode.formats.open import open_reader
+from scenelake.decode.formats.siblings import Siblings
 from scenelake.decode.formats.sources import FileSource
 from scenelake.decode.parts import PartOutcome, merge_parts
 from scenelake.decode.sinks import Sink
@@ -29,6 +30,7 @@ def decode_object(
     config: DecodeConfig,
     sink: Sink,
     paths: LakePaths,
+    siblings: Siblings | None = None,
 ) -> DropOutcome:
     """Decodes the object at ``path`` and writes everything that decode leaves, ``outcome.json`` last.
 
@@ -43,12 +45,12 @@ def decode_object(
             Decoding(object_sha256, recipe, config, paths, sink, scratch, folder) as decoding,
         ):
             try:
-                whole = decoding.run(open_reader(source, config))
+                whole = decoding.run(open_reader(source, config, parse_drop_key(drop.key).file, siblings))
                 outcome = merge_parts(
                     [whole], drop, object_sha256=object_sha256, size_bytes=source.size_bytes, recipe=recipe
                 )
             except BadInputError as error:
-                outcome = rejected(drop, object_sha256, recipe, error, decoding.problems)
+                outcome = rejected(drop, object_sha256, recipe, error, decoding.problems, decoding.format)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     write_outcome(sink, folder, outcome)
@@ -65,6 +67,7 @@ def decode_part(
     config: DecodeConfig,
     sink: Sink,
     paths: LakePaths,
+    siblings: Siblings | None = None,
 ) -> PartOutcome:
     """Decodes one part of an object and writes its files, ``part-<number>.json`` last.
 
@@ -77,7 +80,7 @@ def decode_part(
         tempfile.TemporaryDirectory(prefix="scenelake-part-") as scratch,
         Decoding(object_sha256, recipe, config, paths, sink, Path(scratch), folder, part.number) as decoding,
     ):
-        outcome = decoding.run(open_reader(source, config), part)
+        outcome = decoding.run(open_reader(source, config, parse_drop_key(drop.key).file, siblings), part)
     sink.write(part_uri(folder, part.number), json.dumps(outcome.to_json(), indent=1, sort_keys=True).encode())
     return outcome
 
@@ -100,7 +103,12 @@ def write_outcome(sink: Sink, folder: str, outcome: DropOutcome) -> None:
 
 
 def rejected(
-    drop: Drop, object_sha256: str | None, recipe: str, error: BadInputError, problems: tuple[Problem, ...] = ()
+    drop: Drop,
+    object_sha256: str | None,
+    recipe: str,
+    error: BadInputError,
+    problems: tuple[Problem, ...] = (),
+    container: str | None = None,
 ) -> DropOutcome:
     """The outcome of an object that cannot be used at all."""
     where = "" if error.byte_offset is None else f" (byte {error.byte_offset})"
@@ -109,7 +117,7 @@ def rejected(
         verdict=DropVerdict.REJECTED,
         reason=error.reason,
         detail=f"{drop.uri}: {error}{where}",
-        format=None if error.reason in ("empty_object", "not_mcap", "bad_manifest") else "mcap",
+        format=container,
         object_sha256=object_sha256,
         size_bytes=drop.size_bytes,
         recipe=recipe,

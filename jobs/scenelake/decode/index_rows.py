@@ -1,5 +1,6 @@
 """Rows of the message index, collected channel by channel: a few array operations for thousands of messages."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from scenelake.decode.identities import SharedHash, payload_hashes, sample_data_
 from scenelake.decode.pieces import Piece
 from scenelake.decode.ruling_time import BASES, TIME_REASONS, RulingTimes, ruling_times
 from scenelake.decode.small_tables import SmallTables, written_schema
+from scenelake.decode.video_rows import DecodeFromRows
 
 MAX_ROWS = 8192
 """Rows that a channel collects before they become columns."""
@@ -92,13 +94,16 @@ class IndexRows:
         self._object_sha256 = object_sha256
         self._tables = tables
         self._channels: dict[str, _ChannelRows] = {}
+        self._decode_from: defaultdict[str, DecodeFromRows] = defaultdict(DecodeFromRows)
         self._shared = SharedHash()
 
     def add(self, block: Block, channel: str, schema_name: str, run: list[tuple[Piece, PieceRows, Placement]]) -> None:
         """Adds the pieces of one run: all messages of one channel in one block."""
         rows = self._channels.setdefault(channel, _ChannelRows())
         for piece, piece_rows, place in run:
-            rows.add(block, piece, piece_rows, place, schema_name, payload_hashes(block, piece.rows, self._shared))
+            hashes = payload_hashes(block, piece.rows, self._shared)
+            decode_from = self._decode_from[channel] if piece.is_random_access is not None else None
+            rows.add(block, piece, piece_rows, place, schema_name, hashes, decode_from)
         if len(run) > 1:
             rows.sort_last(len(run))
         if rows.nbr_rows >= MAX_ROWS:
@@ -126,10 +131,22 @@ class _ChannelRows:
         self._order: list[np.ndarray] = []
 
     def add(
-        self, block: Block, piece: Piece, rows: PieceRows, place: Placement, schema_name: str, hashes: TextColumn
+        self,
+        block: Block,
+        piece: Piece,
+        rows: PieceRows,
+        place: Placement,
+        schema_name: str,
+        hashes: TextColumn,
+        decode_from: DecodeFromRows | None,
     ) -> None:
         at, times, nbr_rows = piece.rows, rows.times, len(piece.rows)
         everywhere = np.ones(nbr_rows, bool)
+        has_row = everywhere if place.has_row is None else place.has_row
+        from_row, has_from_row = place.row_index, has_row
+        if decode_from is not None and piece.is_random_access is not None:
+            from_row = decode_from.rows(place.file, place.row_index, piece.is_random_access)
+            has_from_row = from_row >= 0
         self._ids.append(rows.ids)
         self._order.append(at)
         size = block.exclusive_end[at] - block.start[at]
@@ -140,7 +157,8 @@ class _ChannelRows:
             ("log_time_ns", times.log_time_ns, times.has_log_time),
             ("chunk_offset_bytes", block.chunk_offset_bytes[at], None),
             ("message_offset_bytes", block.message_offset_bytes[at], None),
-            ("row_index", place.row_index, everywhere if place.has_row is None else place.has_row),
+            ("row_index", place.row_index, has_row),
+            ("decode_from_row", from_row, has_from_row),
             ("payload_bytes", size, None),
         ):
             self._numbers.setdefault(name, []).append(values)
@@ -149,7 +167,7 @@ class _ChannelRows:
         for name in ("nbr_points", "width_px", "height_px"):
             found = getattr(piece, name)
             self._numbers.setdefault(name, []).append(np.zeros(nbr_rows, np.int32) if found is None else found)
-            self._valid.setdefault(name, []).append(~everywhere if found is None else everywhere)
+            self._valid.setdefault(name, []).append(~everywhere if found is None else _is_said(name, found))
         for name, text in (
             ("modality", str(piece.modality)),
             ("schema_name", schema_name),
@@ -185,7 +203,6 @@ class _ChannelRows:
         for name, column in self._texts.items():
             is_optional = name in ("reason", "frame_id", "payload_file")
             values[name] = texts(column.column(), empty_is_null=is_optional)
-        values["decode_from_row"] = values["row_index"]
         return pa.RecordBatch.from_arrays([values[f.name] for f in _SCHEMA], schema=_SCHEMA)
 
 
@@ -211,6 +228,11 @@ class _Texts:
 
 _BASES = [str(b) for b in BASES]
 _TIME_REASONS = [r or "" for r in TIME_REASONS]
+
+
+def _is_said(name: str, values: np.ndarray) -> np.ndarray:
+    """A width or height of 0 stands for a video frame that does not say it; a sweep may have 0 points."""
+    return values > 0 if name in ("width_px", "height_px") else np.ones(len(values), bool)
 
 
 def _reasons(piece: Piece, times: RulingTimes) -> TextColumn:

@@ -28,6 +28,7 @@ class ChannelInspection:
         table: gold table that its messages go to; ``raw_message`` where they are kept as bytes.
         raw_reason: why they are; None where they are decoded.
         message_count: read, or said by the index.
+        recorded_message_count: the objects' own count; None where one has none.
         start_ns, last_ns: log times of its first and last message; None where no message was seen.
         median_step_ns, rate_hz: of the median step between messages; None with fewer than two.
         nbr_gaps, gaps: steps of more than 3 medians and 100 ms, the longest listed; None where not every time was seen.
@@ -45,6 +46,7 @@ class ChannelInspection:
     table: str
     raw_reason: str | None
     message_count: int
+    recorded_message_count: int | None
     start_ns: int | None
     last_ns: int | None
     median_step_ns: int | None

@@ -31,12 +31,20 @@ class _Seen:
     decoder: ChannelDecoder
     line: TimeLine = field(default_factory=TimeLine)
     message_count: int = 0
+    recorded_message_count: int | None = 0
     payload_bytes: int | None = 0
     has_all_times: bool = True
     is_start_known: bool = True
     is_end_known: bool = True
     statuses: Counter[MessageStatus] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+
+    def count_recorded(self, count: int | None) -> None:
+        """Adds an object's own count; None for one that has none."""
+        if count is None or self.recorded_message_count is None:
+            self.recorded_message_count = None
+        else:
+            self.recorded_message_count += count
 
     def inspection(self, *, is_decoded: bool) -> ChannelInspection:
         schema, channel, line = self.definition.schema, self.definition.channel, self.line
@@ -53,6 +61,7 @@ class _Seen:
             table=PAYLOAD_TABLE[modality],
             raw_reason=raw_reason,
             message_count=self.message_count,
+            recorded_message_count=self.recorded_message_count,
             start_ns=line.start_ns if self.is_start_known else None,
             last_ns=line.last_ns if self.is_end_known else None,
             median_step_ns=step_ns,
@@ -96,16 +105,18 @@ class Inspector:
         for channel_id, count in overview.message_counts.items():
             if (seen := self._seen(overview.definitions[channel_id])) is not None:
                 seen.message_count += count
+                seen.count_recorded(count)
                 seen.payload_bytes = None
                 seen.has_all_times &= overview.is_complete
                 seen.is_start_known &= channel_id in overview.start_known
                 seen.is_end_known &= channel_id in overview.end_known
-        for channel_id, times in overview.times:
-            if channel_id is None:
+        for ids, times in overview.times:
+            if not len(ids):
                 for other in self._channels.values():
                     other.line.interrupt()
-            elif (seen := self._seen(overview.definitions[channel_id])) is not None:
-                seen.line.add(times)
+            for channel_id in np.unique(ids).tolist():
+                if (timed := self._seen(overview.definitions[channel_id])) is not None:
+                    timed.line.add(times[ids == channel_id])
         self._span(overview.start_ns, overview.last_ns)
         self._describe(overview.header, overview.metadata)
         total = sum(overview.message_counts.values())
@@ -138,6 +149,9 @@ class Inspector:
             at = error.byte_offset or 0
             reader.findings.problems.append(Problem(error.reason, str(error), at, size_bytes))
         findings = reader.findings
+        for channel_id in sorted({*counts, *findings.lost, *(findings.recorded or {})}):
+            if (seen := self._seen(findings.definitions[channel_id])) is not None:
+                seen.count_recorded(None if findings.recorded is None else findings.recorded.get(channel_id, 0))
         self._describe(findings.header, findings.metadata)
         for problem in [*findings.problems, *_contradictions(findings, counts)]:
             self._report(uri, problem)

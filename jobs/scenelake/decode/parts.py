@@ -78,12 +78,14 @@ def merge_parts(
     """The outcome of a drop of which every part was read, in order.
 
     Raises:
-        BadInputError: no part holds a message; with the first problem's reason, else ``no_messages``.
+        BadInputError: no part holds a message, and the object does not describe a dataset either; with the first
+            problem's reason, else ``no_messages``.
     """
     problems = [p for part in parts for p in part.problems]
     starts = [part.start_ns for part in parts if part.start_ns is not None]
     ends = [part.exclusive_end_ns for part in parts if part.exclusive_end_ns is not None]
-    if not starts:
+    metadata = _metadata(parts)
+    if not starts and "meta" not in metadata.get("dataset", {}):
         raise _nothing_read(problems)
     channels = _channel_counts(parts, problems)
     losses = [p for p in problems if p.reason not in HARMLESS_REASONS]
@@ -97,13 +99,13 @@ def merge_parts(
         object_sha256=object_sha256,
         size_bytes=size_bytes,
         recipe=recipe,
-        start_ns=min(starts),
-        exclusive_end_ns=max(ends),
+        start_ns=min(starts, default=None),
+        exclusive_end_ns=max(ends, default=None),
         channels=channels,
         problems=tuple(problems),
         payload_files=tuple(sorted((f for part in parts for f in part.payload_files), key=lambda f: f.uri)),
         tables=tuple(sorted({t for part in parts for t in part.tables} - {MESSAGE_INDEX.name})),
-        metadata=_metadata(parts),
+        metadata=metadata,
         parts=_tables_of_parts(parts),
     )
 

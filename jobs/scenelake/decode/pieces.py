@@ -24,7 +24,8 @@ class Piece:
         batch: rows of the modality's table, those of one message together; None where ``large`` has them.
         rows_per_message: (k,) int64; None where each message has one row.
         large: rows of a slotted table, one for each message; values may be views on the block.
-        nbr_points, width_px, height_px: (k,) int32, where the modality has them.
+        nbr_points, width_px, height_px: (k,) int32, where the modality has them; 0 where a message does not say.
+        is_random_access: (k,) bool, where there are video frames among them; a still image decodes from itself.
     """
 
     rows: np.ndarray
@@ -40,3 +41,4 @@ class Piece:
     nbr_points: np.ndarray | None = None
     width_px: np.ndarray | None = None
     height_px: np.ndarray | None = None
+    is_random_access: np.ndarray | None = None

@@ -11,7 +11,7 @@ _IMAGE_OR_POINTS = frozenset((Modality.CAMERA, Modality.LIDAR, Modality.RADAR))
 _STATE = frozenset((Modality.ROBOT_STATE, Modality.ACTION))
 _WORDS: tuple[tuple[Modality, frozenset[Modality], re.Pattern[str]], ...] = (
     (Modality.RADAR, _IMAGE_OR_POINTS, re.compile("radar")),
-    (Modality.ACTION, _STATE, re.compile("action|command")),
+    (Modality.ACTION, _STATE, re.compile("action|command|(^|[/_])cmd([/_]|$)")),
     (Modality.LANGUAGE, frozenset((Modality.LANGUAGE,)), re.compile("language|instruction|task")),
 )
 

@@ -7,7 +7,8 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +16,7 @@ from typing import Protocol
 from scenelake.contracts.drops import Drop
 from scenelake.contracts.errors import BadInputError, TransientError
 from scenelake.contracts.ids import MERKLE_BLOCK_BYTES
-from scenelake.contracts.paths import LakePaths
+from scenelake.contracts.paths import LakePaths, parse_drop_key
 from scenelake.contracts.stages import DropOutcome, PayloadFile, table_file
 from scenelake.contracts.tables import MESSAGE_INDEX
 from scenelake.decode.config import DecodeConfig
@@ -30,6 +31,7 @@ from scenelake.decode.drop import (
 from scenelake.decode.fetch import RangeSource, fetch_object
 from scenelake.decode.formats.blocks import Part, PlanContradictedError
 from scenelake.decode.formats.open import open_reader
+from scenelake.decode.formats.siblings import OpenedSiblings, Siblings
 from scenelake.decode.formats.sources import RangedSource
 from scenelake.decode.manifests import decode_manifest
 from scenelake.decode.parts import PartOutcome, merge_parts
@@ -120,9 +122,9 @@ class DecodeTask:
         if done is not None:
             return done
         try:
-            with self._source(storage, drop) as source:
-                parts = tuple(open_reader(source, self.config).parts(self.config.part_bytes))
-                return SplitPlan(drop, source.size_bytes, parts)
+            with self._source(storage, drop) as source, self._siblings(storage, drop) as siblings:
+                reader = open_reader(source, self.config, parse_drop_key(drop.key).file, siblings)
+                return SplitPlan(drop, source.size_bytes, tuple(reader.parts(self.config.part_bytes)))
         except FileNotFoundError as error:
             missing = BadInputError(f"version {drop.version_id} is not in the bucket", reason="object_missing")
             missing.__cause__ = error
@@ -147,7 +149,10 @@ class DecodeTask:
         done = finished_part(storage, folder, item.part.number)
         if done is not None:
             return done
-        with self._source(storage, item.drop, item.size_bytes) as source:
+        with (
+            self._source(storage, item.drop, item.size_bytes) as source,
+            self._siblings(storage, item.drop) as siblings,
+        ):
             try:
                 return decode_part(
                     source,
@@ -158,6 +163,7 @@ class DecodeTask:
                     config=self.config,
                     sink=storage,
                     paths=self.paths,
+                    siblings=siblings,
                 )
             except (PlanContradictedError, BadInputError) as error:
                 log.warning("the object is read whole: %s", error, extra={"drop_id": item.drop.drop_id})
@@ -179,6 +185,21 @@ class DecodeTask:
             lambda offset, length: storage.read_range(drop.uri, offset, length, version_id=version_id), size_bytes
         )
 
+    @contextmanager
+    def _siblings(self, storage: Storage, drop: Drop) -> Iterator[Siblings]:
+        """The newest versions of the objects in the drop's drive, by their names in it."""
+        drive_uri = drop.uri.removesuffix(parse_drop_key(drop.key).file)
+        with ExitStack() as opened:
+
+            def open_source(name: str) -> RangedSource:
+                uri = drive_uri + name
+                size_bytes = storage.head(uri).size_bytes
+                return opened.enter_context(
+                    RangedSource(lambda offset, length: storage.read_range(uri, offset, length), size_bytes)
+                )
+
+            yield OpenedSiblings(open_source)
+
     def _decode(self, storage: Storage, drop: Drop) -> DropOutcome:
         folder_uri = self.paths.decoded(self.recipe, drop.drop_id)
         done = finished_outcome(storage, folder_uri)
@@ -195,15 +216,17 @@ class DecodeTask:
                     return outcome
             except BadInputError as error:
                 return write_rejection(storage, self.paths, drop, self.recipe, error)
-            return decode_object(
-                path,
-                drop=drop,
-                object_sha256=object_sha256,
-                recipe=self.recipe,
-                config=self.config,
-                sink=storage,
-                paths=self.paths,
-            )
+            with self._siblings(storage, drop) as siblings:
+                return decode_object(
+                    path,
+                    drop=drop,
+                    object_sha256=object_sha256,
+                    recipe=self.recipe,
+                    config=self.config,
+                    sink=storage,
+                    paths=self.paths,
+                    siblings=siblings,
+                )
 
 
 def finished_part(storage: Storage, folder_uri: str, number: int) -> PartOutcome | None:

@@ -11,7 +11,7 @@ MAX_GAPS = 10
 _GAP_STEPS = 3
 _MIN_GAP_NS = 100_000_000
 _PARTS = 8
-_NBR_BINS = 65 * _PARTS
+_NBR_BINS = 66 * _PARTS
 
 
 @dataclass(frozen=True, slots=True)

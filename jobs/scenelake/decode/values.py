@@ -42,6 +42,7 @@ class Decoded:
     Attributes:
         rows: rows of the modality's table, without the columns that every row has.
         stamp_ns: the message's own time; None when it has none. Not yet checked for range.
+        is_random_access: of a video frame, whether a decoder can start at it; None for anything else.
     """
 
     modality: Modality
@@ -51,6 +52,7 @@ class Decoded:
     nbr_points: int | None = None
     width_px: int | None = None
     height_px: int | None = None
+    is_random_access: bool | None = None
     reason: str | None = None
 
 

@@ -23,10 +23,11 @@ from scenelake.decode.video_bitstream import annex_b, video_header
 
 _DECODERS = {"h264": "h264", "h265": "hevc", "av1": "libdav1d"}
 _STRICT = "crccheck+explode"
-_LENIENT_DECODERS = frozenset(("mpeg4",))
-"""FFmpeg's own MPEG-4 streams do not pass its decoder's strict checks."""
+_ALIGNMENT_PIXELS = 1 << 20
+"""Decoders count whole blocks of up to 64x64: so much more than the picture has at 8192 pixels a side."""
 _SECOND_NS = 1_000_000_000
 _MOV = "mov"
+_OPTIONS = {"max_streams": "64"}
 
 Image = np.ndarray
 """(height, width, 3) uint8, RGB."""
@@ -37,12 +38,12 @@ class VideoLimits:
     """What is believed of a video; beyond it nothing is decoded.
 
     Attributes:
-        max_pixels: of one picture; an 8K one has 33 million.
+        max_pixels: of one picture; an 8K one has 33 million, and a decoder holds up to 16.
         max_packet_bytes: of one access unit.
         max_frames: of one video.
     """
 
-    max_pixels: int = 8192 * 8192
+    max_pixels: int = 36_000_000
     max_packet_bytes: int = 64 * 1024 * 1024
     max_frames: int = 10_000_000
 
@@ -121,11 +122,13 @@ class Mp4Index:
         self._source = source
         self._limits = limits
         try:
-            with av.open(_SourceFile(source), format=_MOV, options={"max_streams": "64"}) as container:
+            with av.open(_SourceFile(source), format=_MOV, options=_OPTIONS, metadata_errors="replace") as container:
                 if not container.streams.video:
                     raise BadInputError("the file has no video stream", reason="no_video_stream")
                 stream = container.streams.video[0]
                 context = stream.codec_context
+                if context is None or stream.time_base is None:
+                    raise BadInputError("the video's codec is unknown", reason="video_format_unsupported")
                 _check_pixels(context.width, context.height, limits)
                 self.codec = context.name
                 self.width_px, self.height_px = context.width, context.height
@@ -229,10 +232,18 @@ def _decoded(video: _Video, group: int, wanted: set[int]) -> Iterator[tuple[int,
     """Decodes from a start to the last wanted packet; takes what it yields out of ``wanted``."""
     context = _context(video)
     for position in range(int(video.starts[group]), max(wanted) + 1):
-        packet = av.Packet(video.packet(position))
-        packet.pts = position
-        yield from _taken(context, packet, position, wanted)
+        yield from _taken(context, _packet(video.packet(position), position), position, wanted)
     yield from _taken(context, None, position, wanted)
+
+
+def _packet(data: bytes, position: int) -> "av.Packet[Any]":
+    """A packet with the zero bytes behind it that decoders read; ``av.Packet(data)`` has none (av 18.1)."""
+    if not data:
+        raise _corrupt(position, "it is empty")
+    packet = av.Packet(len(data))
+    packet.update(data)
+    packet.pts = position
+    return packet
 
 
 def _taken(context: VideoCodecContext, packet: Any, position: int, wanted: set[int]) -> Iterator[tuple[int, Image]]:
@@ -254,9 +265,7 @@ def _context(video: _Video) -> VideoCodecContext:
         raise BadInputError(f"{video.decoder} is no video codec", reason="video_format_unsupported")
     context.extradata = video.extradata
     context.thread_count = 1
-    context.options = {"max_pixels": str(video.limits.max_pixels)}
-    if video.decoder not in _LENIENT_DECODERS:
-        context.options |= {"err_detect": _STRICT}
+    context.options = {"max_pixels": str(video.limits.max_pixels + _ALIGNMENT_PIXELS), "err_detect": _STRICT}
     return context
 
 

@@ -277,9 +277,9 @@ def _av1_header(data: memoryview) -> VideoHeader:
         at = end
     else:
         raise _invalid(f"more than {MAX_UNITS} OBUs and no frame")
-    if not len(data):
-        raise _invalid("no bytes")
-    return _header(size, is_random_access=size is not None)
+    if size is None:
+        raise _invalid(f"neither a frame nor a sequence header in {len(data)} bytes")
+    return _header(size, is_random_access=True)
 
 
 def _obu(data: memoryview, at: int) -> tuple[int, int, int]:

@@ -16,7 +16,12 @@ CLOCK_OFFSET = ("clock_offset", "1")
 EPOCH = ("epoch", "1")
 
 _SECOND_NS = 1_000_000_000
-_BURSTY = frozenset({"can", "radar_track", "transform", "raw", "language", "calibration", "annotation"})
+_BURSTY = frozenset(
+    {
+        "can", "radar_track", "transform", "raw", "language", "calibration", "annotation", "text_log", "gnss_raw",
+        "audio",
+    }
+)  # fmt: skip
 """Several messages of one instant are normal here."""
 
 

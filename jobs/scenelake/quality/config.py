@@ -27,11 +27,11 @@ def _default_consequences() -> dict[str, Verdict]:
 
 
 def _default_rates() -> dict[Modality, float]:
-    return {Modality.CAMERA: 200.0, Modality.LIDAR: 100.0, Modality.RADAR: 100.0}
+    return {Modality.CAMERA: 200.0, Modality.DEPTH: 200.0, Modality.LIDAR: 100.0, Modality.RADAR: 100.0}
 
 
 def _default_sync_errors() -> dict[Modality, int]:
-    return {Modality.CAMERA: 25 * _MS, Modality.LIDAR: 50 * _MS}
+    return {Modality.CAMERA: 25 * _MS, Modality.DEPTH: 25 * _MS, Modality.LIDAR: 50 * _MS}
 
 
 class QualityPolicy(BaseModel):

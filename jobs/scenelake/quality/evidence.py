@@ -163,6 +163,7 @@ def _channel_in_scene(sorted_ns: np.ndarray[Any, np.dtype[np.int64]]) -> Channel
 PERIODIC = frozenset(
     {
         Modality.CAMERA,
+        Modality.DEPTH,
         Modality.LIDAR,
         Modality.RADAR,
         Modality.RADAR_TRACK,

@@ -28,6 +28,7 @@ def _default_rules() -> dict[Modality, MatchRule]:
     nearest = SyncMethod.NEAREST
     return {
         Modality.CAMERA: MatchRule(method=nearest, tolerance_ns=25 * _MS),
+        Modality.DEPTH: MatchRule(method=nearest, tolerance_ns=25 * _MS),
         Modality.LIDAR: MatchRule(method=nearest, tolerance_ns=50 * _MS),
         Modality.RADAR: MatchRule(method=nearest, tolerance_ns=60 * _MS, is_at_least_half_period=True),
         Modality.RADAR_TRACK: MatchRule(method=nearest, tolerance_ns=60 * _MS, is_at_least_half_period=True),

@@ -20,8 +20,17 @@ from scenelake.synchronise.values import pose_matrix
 from scenelake.timebase.arrays import Int64Array
 
 _SENSORS = frozenset(
-    {Modality.CAMERA, Modality.LIDAR, Modality.RADAR, Modality.RADAR_TRACK, Modality.IMU, Modality.GNSS}
+    {
+        Modality.CAMERA,
+        Modality.DEPTH,
+        Modality.LIDAR,
+        Modality.RADAR,
+        Modality.RADAR_TRACK,
+        Modality.IMU,
+        Modality.GNSS,
+    }
 )
+_WITH_INTRINSICS = (Modality.CAMERA, Modality.DEPTH)
 _INTRINSICS = ("camera_model", "intrinsics", "distortion", "width_px", "height_px")
 
 
@@ -97,7 +106,7 @@ def calibrate(
 def _channel_rows(
     stream: Stream, calibration: pa.Table, tree: TransformTree, rig_id: str, config: SynchroniseConfig
 ) -> list[dict[str, Any]]:
-    topic = calibration_channel(stream, calibration) if stream.modality is Modality.CAMERA else None
+    topic = calibration_channel(stream, calibration) if stream.modality in _WITH_INTRINSICS else None
     runs = _runs(calibration.filter(pc.equal(calibration["channel"], topic))) if topic else []
     frame = stream.frame_id or (runs[0]["frame_id"] if runs else None)
     if not frame and not runs:

@@ -13,6 +13,7 @@ from scenelake.timebase.windows import Window
 
 FIXED_GRID_MODALITIES = frozenset(
     {
+        Modality.DEPTH,
         Modality.RADAR,
         Modality.RADAR_TRACK,
         Modality.IMU,

@@ -11,6 +11,7 @@ from scenelake.timebase.arrays import Int64Array
 MEASURED_MODALITIES = frozenset(
     {
         Modality.CAMERA,
+        Modality.DEPTH,
         Modality.LIDAR,
         Modality.RADAR,
         Modality.RADAR_TRACK,

@@ -22,7 +22,7 @@ from scenelake.decode.task import DecodeTask, finished_outcome
 
 T0_NS = 1_700_000_000_000_000_000
 SLOT_NS = 20_000_000_000
-CHANNELS = {"/camera": "sensor_msgs/msg/CompressedImage", "/imu": "sensor_msgs/msg/Imu", "/odd": "std_msgs/msg/Bool"}
+CHANNELS = {"/camera": "sensor_msgs/msg/CompressedImage", "/imu": "sensor_msgs/msg/Imu", "/odd": "std_msgs/msg/Empty"}
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def drive(record: Callable[..., Path], ros: Any, jpeg: bytes) -> Path:
         sent.append(("/imu", ros.imu(at, (float(i), 0.0, 0.0)), at + 3))
         if i % 5 == 0:
             sent.append(("/camera", ros.image(jpeg + bytes([i % 256]), at - 50), at + 4))
-    sent.append(("/odd", ros.of("std_msgs/msg/Bool", True), T0_NS + 299 * 100_000_000))
+    sent.append(("/odd", ros.of("std_msgs/msg/Empty"), T0_NS + 299 * 100_000_000))
     return record(CHANNELS, sent, metadata={})
 
 
@@ -268,6 +268,6 @@ def test_real_ros2_bags(real_data: Callable[[str], Path], decode: Callable[..., 
         path.write_bytes(source.read_bytes())
         result = decode(path)
         assert result.outcome.verdict == "decoded", (source, result.outcome.problems)
-        assert all(c.recorded == c.read == c.raw for c in result.outcome.channels)
+        assert all(c.recorded == c.read == c.raw + c.decoded for c in result.outcome.channels)
         nbr_messages += len(result.index)
     assert nbr_messages > 500

@@ -76,7 +76,7 @@ def test_image_without_header_is_undecodable(row_of: Callable[..., Any], ros: An
 
 
 def test_unknown_image_format_is_kept_raw(row_of: Callable[..., Any], ros: Any) -> None:
-    index, _ = row_of("sensor_msgs/msg/CompressedImage", ros.image(b"\0\0\0\1g", declared="h264"))
+    index, _ = row_of("sensor_msgs/msg/CompressedImage", ros.image(b"\0\0\0\1g", declared="webp"))
     assert (index["status"], index["reason"]) == ("raw", "image_format_unsupported")
 
 
@@ -247,7 +247,7 @@ def test_strings_are_language_only_where_the_topic_says_so(row_of: Callable[...,
     assert (index["modality"], row["text"]) == ("language", "pick the cube")
     assert (index["timestamp_ns"], index["timestamp_basis"], index["sensor_time_ns"]) == (T0_NS + 5, "publish", None)
     index, row = row_of("std_msgs/msg/String", message, "/chatter")
-    assert (index["modality"], index["status"], row["message_encoding"]) == ("raw", "raw", "cdr")
+    assert (index["modality"], index["status"], row["text"]) == ("text_log", "decoded", "pick the cube")
 
 
 def test_detections(record: Callable[..., Path], decode: Callable[..., Any], ros: Any) -> None:

@@ -173,7 +173,7 @@ class Source(Protocol):
     def size_bytes(self) -> int: ...
 
     def read(self, offset: int, length: int) -> memoryview:
-        """Bytes from ``offset``; fewer than ``length`` only at the end of the object. Valid until the next call."""
+        """Bytes from ``offset``, which stay as they are; fewer than ``length`` only at the end of the object."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ MAX_PLAN_FIELDS = 4096
 """Fields of one message type with everything nested in it; real ones stay below 200."""
 MAX_NESTING = 32
 MAX_ELEMENTS = 1_000_000
-"""Texts and nested messages in one message: each costs far more memory than the byte that can claim it."""
+"""Texts, and fields of nested messages, in one message: each costs far more memory than the byte that can claim it."""
 _ORDERS = {b"\x00\x00": ">", b"\x00\x01": "<"}
 _CODE_SIZES = dict(PRIMITIVES.values())
 
@@ -94,6 +94,11 @@ class Plan:
     steps: list[Step]
     min_bytes: int
     is_aligned: bool = True
+
+    @property
+    def nbr_values(self) -> int:
+        """Entries of a message's dict."""
+        return sum(len(step.names) if isinstance(step, Run) else 1 for step in self.steps)
 
     @property
     def head_bytes(self) -> int:
@@ -220,9 +225,9 @@ class _Reader:
             elif isinstance(step, Numbers):
                 values[step.name] = self._numbers(step)
             elif isinstance(step, Texts):
-                values[step.name] = [self._text() for _ in range(self._elements_of(step.length, 4))]
+                values[step.name] = [self._text() for _ in range(self._elements_of(step.length, 4, 1))]
             else:
-                count = self._elements_of(step.length, step.plan.min_bytes)
+                count = self._elements_of(step.length, step.plan.min_bytes, step.plan.nbr_values)
                 values[step.name] = [self.message(step.plan) for _ in range(count)]
         return values
 
@@ -239,11 +244,11 @@ class _Reader:
             raise _contradiction(f"{count} elements are claimed at byte {self.at}, {self._size - self.at} bytes left")
         return count
 
-    def _elements_of(self, fixed: int | None, min_bytes: int) -> int:
+    def _elements_of(self, fixed: int | None, min_bytes: int, nbr_values: int) -> int:
         count = self._count(fixed, min_bytes)
-        self._elements += count
+        self._elements += count * nbr_values
         if self._elements > MAX_ELEMENTS:
-            raise BadInputError(f"more than {MAX_ELEMENTS} texts and nested messages", reason="message_too_large")
+            raise BadInputError(f"more than {MAX_ELEMENTS} texts and nested fields", reason="message_too_large")
         return count
 
     def _text(self) -> str:

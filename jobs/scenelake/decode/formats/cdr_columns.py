@@ -26,6 +26,8 @@ from scenelake.decode.formats.cdr import (
 MAX_LAYOUT_FIELDS = 1024
 """Fields of one layout, repeated parts counted; a message with more is cheaper read alone."""
 MAX_MATRIX_BYTES = 16 * 1024 * 1024
+MIN_ROWS = 4
+"""Fewer messages of one length are read faster one by one: a hostile block has as many lengths as messages."""
 
 
 class NoLayoutError(ValueError):
@@ -260,8 +262,12 @@ def read_columns(
     groups: list[tuple[np.ndarray, Columns]] = []
     alone: list[np.ndarray] = []
     size = exclusive_end - start
-    for nbr_bytes in np.unique(size).tolist():
-        rows = np.flatnonzero(size == nbr_bytes)
+    order = np.argsort(size, kind="stable")
+    lengths, first = np.unique(size[order], return_index=True)
+    for nbr_bytes, rows in zip(lengths.tolist(), np.split(order, first[1:]), strict=True):
+        if len(rows) < MIN_ROWS:
+            alone.append(rows)
+            continue
         for part in np.array_split(rows, max(1, -(-len(rows) * nbr_bytes // MAX_MATRIX_BYTES))):
             found, rest = _by_layout(plan, body, start, part, nbr_bytes)
             groups += found

@@ -14,10 +14,10 @@ import numpy as np
 from scenelake.contracts.errors import BadInputError
 from scenelake.decode.formats.blocks import Block, Channel, Definition, Findings, Schema
 
-ARRAY, TENSOR, IMAGE, TEXT, VIDEO = (
-    f"scenelake.{name}" for name in ("Array", "Tensor", "Image", "Text", "Video")
+ARRAY, TENSOR, IMAGE, TEXT, VIDEO, OCTETS = (
+    f"scenelake.{name}" for name in ("Array", "Tensor", "Image", "Text", "Video", "Bytes")
 )
-"""Schema names: ``Array`` is a signal (one number per name), ``Tensor`` any other numbers, kept raw."""
+"""Schema names: ``Array`` is a signal (one number per name), ``Tensor`` other numbers, kept raw like ``Bytes``."""
 
 EPISODE_TOPIC, LANGUAGE_TOPIC = "/episode", "/language"
 MAX_SIGNALS = 256
@@ -25,7 +25,7 @@ MAX_SIGNALS = 256
 MAX_BLOCK_MESSAGES = 65_536
 DATASET = "dataset"
 """Name of the metadata record that says what dataset an object belongs to."""
-_ENCODING = {ARRAY: "array", TENSOR: "array", IMAGE: "image", TEXT: "text", VIDEO: "video"}
+_ENCODING = {ARRAY: "array", TENSOR: "array", IMAGE: "image", TEXT: "text", VIDEO: "video", OCTETS: "bytes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,9 @@ def portions(block: Block, max_bytes: int) -> Iterator[Block]:
         return
     piece = np.cumsum(block.exclusive_end - block.start) // max_bytes
     cuts = np.union1d(np.flatnonzero(np.diff(piece)) + 1, np.arange(0, len(block), MAX_BLOCK_MESSAGES))
-    for first, last in zip(np.append([0], cuts[cuts > 0]).tolist(), [*cuts[cuts > 0].tolist(), len(block)], strict=True):
+    for first, last in zip(
+        np.append([0], cuts[cuts > 0]).tolist(), [*cuts[cuts > 0].tolist(), len(block)], strict=True
+    ):
         rows = slice(first, last)
         yield Block(
             block.body,

@@ -24,25 +24,27 @@ class Definitions:
         self.summary_channels: dict[int, Channel] = {}
 
     def changes(self, opcode: int, body: memoryview) -> bool:
-        """Whether the record gives an id another meaning than it has had so far."""
+        """Whether the record gives an id another meaning than it has had so far, or its first."""
         if opcode == records.CHANNEL:
             channel = records.parse_channel(body)
-            return self._channels.get(channel.channel_id, channel) != channel
+            return (self._channels.get(channel.channel_id) or self.summary_channels.get(channel.channel_id)) != channel
         schema = records.parse_schema(body)
-        return self._schemas.get(schema.schema_id, schema) != schema
+        return (self._schemas.get(schema.schema_id) or self.summary_schemas.get(schema.schema_id)) != schema
 
-    def contradicts_summary(self, opcode: int, body: memoryview) -> bool:
-        """Whether the summary, by which other parts of the file are read, says otherwise."""
+    def in_summary(self, opcode: int, body: memoryview) -> bool | None:
+        """Whether the summary, by which other parts of the file are read, says the same; None where it says nothing."""
+        known: Channel | Schema | None
+        parsed: Channel | Schema
         if opcode == records.CHANNEL:
-            channel = records.parse_channel(body)
-            return self.summary_channels.get(channel.channel_id) != channel
-        if opcode == records.SCHEMA:
-            schema = records.parse_schema(body)
-            return self.summary_schemas.get(schema.schema_id) != schema
-        return False
+            parsed = records.parse_channel(body)
+            known = self.summary_channels.get(parsed.channel_id)
+        else:
+            parsed = records.parse_schema(body)
+            known = self.summary_schemas.get(parsed.schema_id)
+        return None if known is None else known == parsed
 
-    def define(self, opcode: int, body: memoryview) -> str | None:
-        """Takes a header, metadata, schema or channel record; returns what is odd about it.
+    def define(self, opcode: int, body: memoryview) -> tuple[str, str] | None:
+        """Takes a header, metadata, schema or channel record; returns reason and detail of what is odd about it.
 
         Raises:
             RecordError: the record contradicts itself, or there are too many of them.
@@ -54,16 +56,23 @@ class Definitions:
             self._account(len(body))
             self._findings.metadata.setdefault(name, {}).update(values)
         elif opcode == records.SCHEMA:
-            schema = records.parse_schema(body)
-            if self._schemas.get(schema.schema_id) != schema:
-                self._account(len(body))
-                self._schemas[schema.schema_id] = schema
-                self._resolved.clear()
+            return self._define_schema(records.parse_schema(body), len(body))
         elif opcode == records.CHANNEL:
             return self._define_channel(records.parse_channel(body), len(body))
         return None
 
-    def _define_channel(self, channel: Channel, nbr_bytes: int) -> str | None:
+    def _define_schema(self, schema: Schema, nbr_bytes: int) -> tuple[str, str] | None:
+        known = self._schemas.get(schema.schema_id)
+        if known == schema:
+            return None
+        self._account(nbr_bytes)
+        self._schemas[schema.schema_id] = schema
+        self._resolved.clear()
+        if known is None:
+            return None
+        return "schema_redefined", f"schema {schema.schema_id} was {known.name!r} and is now {schema.name!r}"
+
+    def _define_channel(self, channel: Channel, nbr_bytes: int) -> tuple[str, str] | None:
         known = self._channels.get(channel.channel_id)
         if known == channel:
             return None
@@ -72,7 +81,7 @@ class Definitions:
         self._resolved.pop(channel.channel_id, None)
         if known is None:
             return None
-        return f"channel {channel.channel_id} was {known.topic!r} and is now {channel.topic!r}"
+        return "channel_redefined", f"channel {channel.channel_id} was {known.topic!r} and is now {channel.topic!r}"
 
     def resolve(self, channel_id: int) -> Definition:
         """The channel's definition, made up where the file has none."""

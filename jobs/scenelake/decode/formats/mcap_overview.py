@@ -5,7 +5,7 @@ Source: the MCAP specification, version 0 (https://mcap.dev/spec).
 
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,17 +19,19 @@ from scenelake.decode.formats.overview import Overview
 _METADATA_INDEX = 0x0D
 _CHUNK_INDEX_HEAD = struct.Struct("<QQQQ")
 _STATISTICS_HEAD = struct.Struct("<QHIIIIQQ")
-_INDEX_ENTRY = struct.Struct("<HQ")
+_ENTRIES = np.dtype([("channel_id", "<u2"), ("offset", "<u8")])
+_MAX_NAME = 40
+_MAX_INDEX_BYTES = 64 * 1024 * 1024
 _NOTHING = np.empty(0, np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """What a ChunkIndex record says of its chunk."""
+    """What a ChunkIndex record says of its chunk; ``channel_ids`` is (k,) uint16."""
 
     index_start: int
     index_bytes: int
-    channel_ids: frozenset[int]
+    channel_ids: np.ndarray
     compression: str
 
 
@@ -51,36 +53,38 @@ def read_overview(
         summary: of the same file, its CRC checked.
         max_index_reads: message indexes of about that many chunks are read, spread over the file, and with them those
             of each channel's first and last chunk.
-        max_index_bytes: a longer summary, or longer message indexes together, are not read.
+        max_index_bytes: a longer summary is not read, and fewer message indexes where they are longer together.
     """
+    max_index_bytes = min(max_index_bytes, _MAX_INDEX_BYTES)
     if not summary.is_complete or summary.recorded is None:
         return None
     try:
         index = _read_index(source, max_record_bytes, max_index_bytes)
         if index.message_count != sum(summary.recorded.values()):
             return None
-        chosen = _chosen(index.chunks, max_index_reads)
-        times = _times(source, index.chunks, chosen, max_index_bytes)
+        chosen = _chosen(index.chunks, max_index_reads, max_index_bytes)
+        times = list(_times(source, index.chunks, chosen, max_record_bytes))
         header, metadata = _header(source, max_record_bytes), _metadata(source, index.metadata, max_record_bytes)
     except RecordError:
         return None
     is_complete = len(chosen) == len(index.chunks)
-    counted: Counter[int] = Counter()
-    for channel_id, found in times:
-        if channel_id is not None:
-            counted[channel_id] += len(found)
+    counted = Counter[int]()
+    for ids, _ in times:
+        found, nbr = np.unique(ids, return_counts=True)
+        counted.update(dict(zip(found.tolist(), nbr.tolist(), strict=True)))
     counts = {channel_id: count for channel_id, count in summary.recorded.items() if count}
     if not _agrees(counted, counts, index, times, is_complete=is_complete):
         return None
-    read = frozenset(chosen)
+    first, last = _ends(index.chunks)
+    read = {*chosen}
     part = "its message indexes" if is_complete else f"the message indexes of {len(read)} of {len(index.chunks)} chunks"
     return Overview(
         definitions={i: _definition(summary, i) for i in {**summary.channels, **summary.recorded}},
         message_counts=counts,
         times=times,
         is_complete=is_complete,
-        start_known=frozenset(i for i, at in _first_chunks(index.chunks).items() if at in read),
-        end_known=frozenset(i for i, at in _last_chunks(index.chunks).items() if at in read),
+        start_known=frozenset(i for i in counts if first[i] in read),
+        end_known=frozenset(i for i in counts if last[i] in read),
         start_ns=index.start_ns if index.message_count else None,
         last_ns=index.last_ns if index.message_count else None,
         note=f"the summary and {part} were read",
@@ -99,7 +103,7 @@ def _agrees(
     counted: Counter[int],
     counts: dict[int, int],
     index: _Index,
-    times: Sequence[tuple[int | None, np.ndarray]],
+    times: Sequence[tuple[np.ndarray, np.ndarray]],
     *,
     is_complete: bool,
 ) -> bool:
@@ -107,7 +111,7 @@ def _agrees(
     spans = [(int(t.min()), int(t.max())) for _, t in times if len(t)]
     if is_complete:
         is_within = not spans or (index.start_ns, index.last_ns) == (min(s for s, _ in spans), max(e for _, e in spans))
-        return dict(+counted) == counts and is_within
+        return counted == counts and is_within
     is_within = all(index.start_ns <= start and end <= index.last_ns for start, end in spans)
     return is_within and all(count <= counts.get(channel_id, 0) for channel_id, count in counted.items())
 
@@ -135,49 +139,58 @@ def _read_index(source: Source, max_record_bytes: int, max_index_bytes: int) -> 
 
 def _chunk(cursor: Cursor) -> _Chunk:
     _start_ns, _last_ns, start, length = cursor.unpack(_CHUNK_INDEX_HEAD)
-    offsets = bytes(cursor.take(cursor.u32()))
-    if len(offsets) % _INDEX_ENTRY.size:
-        raise RecordError(f"a map of {len(offsets)} bytes is not of whole entries")
-    channel_ids = frozenset(channel_id for channel_id, _ in _INDEX_ENTRY.iter_unpack(offsets))
-    return _Chunk(start + length, cursor.u64(), channel_ids, cursor.text())
+    entries = cursor.take(cursor.u32())
+    if len(entries) % _ENTRIES.itemsize:
+        raise RecordError(f"a map of {len(entries)} bytes is not of whole entries")
+    channel_ids = np.frombuffer(entries, _ENTRIES)["channel_id"].copy()
+    return _Chunk(start + length, cursor.u64(), channel_ids, cursor.text()[:_MAX_NAME])
 
 
-def _chosen(chunks: Sequence[_Chunk], max_index_reads: int) -> list[int]:
+def _chosen(chunks: Sequence[_Chunk], max_reads: int, max_bytes: int) -> list[int]:
     """Chunks whose message indexes are read: all, or some of them spread evenly and the ends of each channel."""
-    if len(chunks) <= max_index_reads:
+    if len(chunks) <= max_reads and _index_bytes(chunks, range(len(chunks))) <= max_bytes:
         return list(range(len(chunks)))
-    spread = set(np.linspace(0, len(chunks) - 1, max_index_reads).astype(int).tolist())
-    ends = sorted({*_first_chunks(chunks).values(), *_last_chunks(chunks).values()})
-    return sorted(spread | set(ends[:max_index_reads]))
+    ends = sorted({at for side in _ends(chunks) for at in np.unique(side[side >= 0]).tolist()})
+    while max_reads:
+        spread = np.linspace(0, len(chunks) - 1, max_reads).astype(int).tolist()
+        chosen = sorted({*spread, *ends[:max_reads]})
+        if _index_bytes(chunks, chosen) <= max_bytes:
+            return chosen
+        max_reads //= 2
+    raise RecordError("the message indexes are longer than may be read")
 
 
-def _first_chunks(chunks: Sequence[_Chunk]) -> dict[int, int]:
-    return {channel_id: at for at in reversed(range(len(chunks))) for channel_id in chunks[at].channel_ids}
+def _index_bytes(chunks: Sequence[_Chunk], chosen: Iterable[int]) -> int:
+    return sum(chunks[at].index_bytes for at in chosen)
 
 
-def _last_chunks(chunks: Sequence[_Chunk]) -> dict[int, int]:
-    return {channel_id: at for at, chunk in enumerate(chunks) for channel_id in chunk.channel_ids}
+def _ends(chunks: Sequence[_Chunk]) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the first and of the last chunk that holds a channel, each (65536,) int64 by its id; -1 for none."""
+    first, last = np.full(2**16, -1), np.full(2**16, -1)
+    for at, chunk in enumerate(chunks):
+        last[chunk.channel_ids] = at
+    for at in reversed(range(len(chunks))):
+        first[chunks[at].channel_ids] = at
+    return first, last
 
 
 def _times(
-    source: Source, chunks: Sequence[_Chunk], chosen: Sequence[int], max_bytes: int
-) -> list[tuple[int | None, np.ndarray]]:
-    if sum(chunks[at].index_bytes for at in chosen) > max_bytes:
-        raise RecordError("the message indexes are longer than may be read")
-    times: list[tuple[int | None, np.ndarray]] = []
+    source: Source, chunks: Sequence[_Chunk], chosen: Sequence[int], max_chunk_index_bytes: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for n, at in enumerate(chosen):
         if n and chosen[n - 1] != at - 1:
-            times.append((None, _NOTHING))
-        times.extend(_chunk_times(source, chunks[at]))
-    return times
+            yield _NOTHING, _NOTHING
+        if chunks[at].index_bytes > max_chunk_index_bytes:
+            raise RecordError("the message indexes of a chunk are longer than may be read")
+        yield _chunk_times(source, chunks[at])
 
 
-def _chunk_times(source: Source, chunk: _Chunk) -> list[tuple[int | None, np.ndarray]]:
+def _chunk_times(source: Source, chunk: _Chunk) -> tuple[np.ndarray, np.ndarray]:
     end = chunk.index_start + chunk.index_bytes
     if end > source.size_bytes:
         raise RecordError(f"message indexes are said to end at {end}, the file holds {source.size_bytes} bytes")
     body = source.read(chunk.index_start, chunk.index_bytes)
-    times: list[tuple[int | None, np.ndarray]] = []
+    ids, times = [_NOTHING], [_NOTHING]
     at = 0
     while at < len(body):
         if len(body) - at < FRAME.size:
@@ -187,10 +200,11 @@ def _chunk_times(source: Source, chunk: _Chunk) -> list[tuple[int | None, np.nda
             raise RecordError(f"expected a message index at {chunk.index_start + at}, found opcode {opcode:#04x}")
         cursor = Cursor(body[at + FRAME.size : at + FRAME.size + length])
         channel_id, entries = cursor.u16(), cursor.take(cursor.u32())
-        # A copy: the source's window moves on.
-        times.append((channel_id, np.frombuffer(entries, "<u8", len(entries) // 16 * 2)[::2].copy()))
+        found = np.frombuffer(entries, "<u8", len(entries) // 16 * 2)[::2]
+        ids.append(np.full(len(found), channel_id, np.uint64))
+        times.append(found)
         at += FRAME.size + length
-    return times
+    return np.concatenate(ids), np.concatenate(times)
 
 
 def _header(source: Source, max_record_bytes: int) -> dict[str, str]:

@@ -3,16 +3,17 @@
 It walks the top-level records from the front, so that it needs no summary: what it cannot use becomes a
 ``Problem`` with a byte range and the walk goes on where the framing allows. The summary is read once, for
 the recording's own message counts, as a second copy of schemas and channels whose chunk was lost, and for the places
-at which a large file may be split.
+at which a large file may be split. Its list of chunks is a second witness of the framing: where a record's frame
+makes no sense, or swallows a chunk that is listed, the walk goes on at the next chunk of the list.
 """
 
-from collections import Counter
+import struct
 from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 
 from scenelake.contracts.errors import BadInputError
-from scenelake.contracts.stages import Problem
+from scenelake.decode.config import DecodeConfig
 from scenelake.decode.formats import mcap_records as records
 from scenelake.decode.formats.blocks import (
     Block,
@@ -22,45 +23,82 @@ from scenelake.decode.formats.blocks import (
     PlanContradictedError,
     Source,
 )
-from scenelake.decode.formats.mcap_chunk import ChunkError, open_chunk
+from scenelake.decode.formats.mcap_blocks import BlockBuilder
+from scenelake.decode.formats.mcap_chunk import Inflation
+from scenelake.decode.formats.mcap_chunk_reader import ChunkReader
 from scenelake.decode.formats.mcap_definitions import Definitions
+from scenelake.decode.formats.mcap_framing import Framing
 from scenelake.decode.formats.mcap_overview import read_overview
+from scenelake.decode.formats.mcap_problems import Problems
 from scenelake.decode.formats.mcap_records import FRAME, MAGIC, RecordError
-from scenelake.decode.formats.mcap_summary import Summary, crc_of, plan_parts, read_summary
-from scenelake.decode.formats.mcap_walk import MAX_MESSAGES, Walk, heads, walk
+from scenelake.decode.formats.mcap_summary import Summary, chunk_list, crc_of, plan_parts, read_summary
+from scenelake.decode.formats.mcap_walk import MAX_MESSAGES
+from scenelake.decode.formats.mcap_windows import WindowBounds
 from scenelake.decode.formats.overview import Overview
 
-HARMLESS_REASONS = frozenset({"summary_unreadable", "statistics_contradicted", "channel_redefined"})
+HARMLESS_REASONS = frozenset(
+    {
+        "summary_unreadable",
+        "statistics_contradicted",
+        "channel_redefined",
+        "schema_redefined",
+        "chunk_frame_repaired",
+        "chunk_index_contradicted",
+        "data_end_missing",
+    }
+)
 """Problems that cost no message."""
 
-MAX_PROBLEMS = 1000
-"""A file with more is given up at that point: the rest of it is one last problem."""
-
 _LOOSE_WINDOW_BYTES = 4 * 1024 * 1024
+_FREE_INFLATION_BYTES = 512 * 1024 * 1024
+"""Any object may inflate to as much: a second or two of work."""
+_DEFINITIONS_IN_RECORDS = 4
+"""Schemas, channels and metadata together take at most so many times the largest record."""
 _DEFINITIONS = frozenset((records.HEADER, records.SCHEMA, records.CHANNEL, records.METADATA))
+_CHANNEL_ID = struct.Struct("<H")
+_DEFAULTS = DecodeConfig()
 
 
 class McapReader:
     """Reads one file, or one part of it, once: iterate ``blocks()`` to its end, then look at ``findings``.
 
     Args:
-        max_chunk_bytes: a chunk or message that claims more is not believed, and is lost with its byte range.
+        max_chunk_bytes: a chunk that claims more is not believed, and is lost with its byte range.
         max_record_bytes: the same for records of definitions.
+        max_message_bytes: the same for messages, at least ``window_bytes``; those around it are read.
+        window_bytes: a larger chunk is read by windows of that size.
+        max_inflation: chunks together inflate to no more than so many times the bytes read, and 512 MiB.
     """
 
     format = "mcap"
 
-    def __init__(self, source: Source, *, max_chunk_bytes: int, max_record_bytes: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        max_chunk_bytes: int,
+        max_record_bytes: int,
+        max_message_bytes: int = _DEFAULTS.max_message_bytes,
+        window_bytes: int = _DEFAULTS.window_bytes,
+        max_inflation: int = _DEFAULTS.max_inflation,
+    ) -> None:
         self._source = source
         self._size = source.size_bytes
         self._max_chunk_bytes = max_chunk_bytes
         self._max_record_bytes = max_record_bytes
+        self._max_definition_bytes = _DEFINITIONS_IN_RECORDS * max_record_bytes
+        self._max_inflation = max_inflation
+        self._bounds = WindowBounds(window_bytes, max(max_message_bytes, window_bytes), max_record_bytes)
         self.findings = Findings()
-        self._definitions = Definitions(self.findings, max_chunk_bytes)
+        self._problems = Problems(self.findings.problems)
+        self._definitions = Definitions(self.findings, self._max_definition_bytes)
+        self._builder = BlockBuilder(self._definitions)
         self._summary: Summary | None = None
         self._part: Part | None = None
-        self._exclusive_end = self._size
-        self._has_loose_messages = False
+        self._needs_data_crc = False
+        self._first_loose: int | None = None
+        self._window = memoryview(b"")
+        self._window_start = 0
         self.compressions: set[str] = set()
 
     def overview(self, max_index_reads: int) -> Overview | None:
@@ -71,7 +109,7 @@ class McapReader:
             self._read_summary(),
             max_index_reads=max_index_reads,
             max_record_bytes=self._max_record_bytes,
-            max_index_bytes=self._max_chunk_bytes,
+            max_index_bytes=min(self._max_chunk_bytes, self._max_definition_bytes),
         )
 
     def parts(self, part_bytes: int) -> Sequence[Part]:
@@ -106,45 +144,62 @@ class McapReader:
         offset, exclusive_end = len(MAGIC), self._size
         if self._part is not None:
             offset, exclusive_end = max(offset, self._part.start_byte), self._part.exclusive_end_byte
-        self._exclusive_end = exclusive_end
+        start = offset
+        framing = Framing(self._source, chunk_list(summary, self._size), self._problems, summary)
+        chunks = self._chunk_reader(framing, exclusive_end - offset)
         while offset < exclusive_end and self._size - offset >= FRAME.size:
-            opcode, length = FRAME.unpack(self._source.read(offset, FRAME.size))
-            end = offset + FRAME.size + length
-            if end > self._size or opcode == 0:
-                self._report_framing(offset, opcode, length)
+            if self._problems.is_full:
+                self._problems.give_up(offset, exclusive_end)
                 return
-            if opcode in (records.DATA_END, records.FOOTER):
+            frame = framing.at(offset)
+            if frame.lost:
+                offset = framing.lose(frame, exclusive_end)
+                if offset == exclusive_end:
+                    self._check_data_crc_of(summary)
+                    return
+            elif frame.is_end:
                 self._refuse(exclusive_end != self._size, offset)
-                self._check_data_crc(opcode, offset, length)
-                self._check_end(offset, end, summary.problem)
+                framing.check_chunks(start, offset)
+                self._check_data_crc(frame.opcode, offset, frame.length)
+                framing.check_end(frame)
                 return
-            if opcode == records.CHUNK:
-                end = yield from self._chunk(offset, length)
-            elif opcode == records.MESSAGE:
+            elif frame.opcode == records.CHUNK:
+                read = yield from chunks.read(offset, frame.length)
+                self._needs_data_crc |= not read.has_crc or read.content_end != frame.end
+                offset = framing.behind_chunk(frame, read.content_end, read.exclusive_end)
+            elif frame.opcode == records.MESSAGE:
                 self._refuse(self._part is not None, offset)
-                end = yield from self._loose_messages(offset)
-            elif opcode in _DEFINITIONS:
-                self._definition(opcode, offset, length)
-            offset = end
-            if len(self.findings.problems) >= MAX_PROBLEMS:
-                detail = f"{MAX_PROBLEMS} problems up to here"
-                self.findings.problems.append(Problem("too_many_problems", detail, offset, exclusive_end))
-                return
+                offset = yield from self._loose_messages(offset, frame.length)
+            else:
+                self._other(frame.opcode, offset, frame.length)
+                offset = frame.end
         if exclusive_end == self._size:
-            self._report("truncated", "the file ends without a DataEnd record", offset, self._size)
+            self._problems.report("truncated", "the file ends without a DataEnd record", offset, self._size)
         else:
             self._refuse(offset != exclusive_end, offset)
+            framing.check_chunks(start, exclusive_end)
+
+    def _chunk_reader(self, framing: Framing, nbr_bytes: int) -> ChunkReader:
+        reader = ChunkReader(
+            self._source,
+            self.findings,
+            self._problems,
+            self._builder,
+            self._define,
+            framing.holds_chunk,
+            max_chunk_bytes=self._max_chunk_bytes,
+            bounds=self._bounds,
+            inflation=Inflation(_FREE_INFLATION_BYTES + self._max_inflation * nbr_bytes),
+        )
+        reader.compressions = self.compressions
+        return reader
 
     def _read_summary(self) -> Summary:
         if self._summary is None:
-            self._summary = read_summary(self._source, self._max_record_bytes, self._max_chunk_bytes)
+            self._summary = read_summary(self._source, self._max_record_bytes, self._max_definition_bytes)
             self._definitions.summary_schemas = self._summary.schemas
             self._definitions.summary_channels = self._summary.channels
         return self._summary
-
-    def _report(self, reason: str, detail: str, start: int, exclusive_end: int) -> None:
-        if len(self.findings.problems) < MAX_PROBLEMS:
-            self.findings.problems.append(Problem(reason, detail, start, exclusive_end))
 
     def _refuse(self, is_contradicted: bool, offset: int) -> None:
         if is_contradicted and self._part is not None:
@@ -157,179 +212,99 @@ class McapReader:
         if start != MAGIC:
             raise BadInputError(f"expected the MCAP magic {MAGIC!r}, got {start!r}", reason="not_mcap", byte_offset=0)
 
-    def _report_framing(self, offset: int, opcode: int, length: int) -> None:
-        is_whole = self._source.read(self._size - len(MAGIC), len(MAGIC)) == MAGIC
-        if opcode == 0:
-            detail = f"byte {offset} holds opcode 0, which no record has"
-        else:
-            left = self._size - offset - FRAME.size
-            detail = f"the record at byte {offset} (opcode {opcode:#04x}) claims {length} bytes, {left} are left"
-        self._report("record_framing_lost" if is_whole else "truncated", detail, offset, self._exclusive_end)
-
-    def _chunk(self, offset: int, length: int) -> Generator[Block, None, int]:
-        """Blocks of a chunk; returns the offset behind the indexes that follow it."""
-        end = offset + FRAME.size + length
-        opened = self._open(offset, length)
-        body = memoryview(b"") if opened is None else opened
-        exclusive_end, counts, hints = self._message_indexes(end)
-        delivered: list[np.ndarray] = []
-        error = "the chunk was not opened" if opened is None else None
-        for found in walk(body, hints):
-            blocks, error = self._walked(body, found, offset)
-            for block in blocks:
-                yield block
-                delivered.append(block.channel_id)
-            error = error or (f"{found.error}, at {found.exclusive_end} in the chunk" if found.error else None)
-            if error:
-                self._report("chunk_record_invalid", error, offset, end)
-                break
-        if error:
-            counts.subtract(Counter(c for channels in delivered for c in channels.tolist()))
-            for channel_id, count in (+counts).items():
-                self.findings.lost[channel_id] = self.findings.lost.get(channel_id, 0) + count
-        return exclusive_end
-
-    def _open(self, offset: int, length: int) -> memoryview | None:
-        end = offset + FRAME.size + length
-        if length > self._max_chunk_bytes + self._max_record_bytes:
-            self._report("chunk_too_large", f"the chunk record holds {length} bytes", offset, end)
-            return None
-        try:
-            chunk = records.parse_chunk(self._source.read(offset + FRAME.size, length))
-            body = open_chunk(chunk, self._max_chunk_bytes)
-            self.compressions.add(chunk.compression or "none")
-            return body
-        except RecordError as error:
-            self._report("chunk_header_invalid", str(error), offset, end)
-        except ChunkError as error:
-            self._report(error.reason, str(error), offset, end)
-        return None
-
-    def _message_indexes(self, offset: int) -> tuple[int, Counter[int], np.ndarray | None]:
-        """End of the indexes that follow a chunk, their counts by channel id, and the offsets that they give."""
-        counts: Counter[int] = Counter()
-        offsets: list[np.ndarray] = []
-        while self._size - offset >= FRAME.size:
-            opcode, length = FRAME.unpack(self._source.read(offset, FRAME.size))
-            end = offset + FRAME.size + length
-            if opcode != records.MESSAGE_INDEX or end > self._size:
-                break
-            if length <= self._max_chunk_bytes:
-                try:
-                    channel_id, found = records.parse_message_index(self._source.read(offset + FRAME.size, length))
-                except RecordError as error:
-                    self._report("record_invalid", f"message index: {error}", offset, end)
-                else:
-                    counts[channel_id] += len(found)
-                    offsets.append(found)
-            offset = end
-        return offset, counts, np.concatenate(offsets) if offsets else None
-
-    def _walked(self, body: memoryview, found: Walk, chunk_offset: int) -> tuple[list[Block], str | None]:
-        """Blocks of one portion of a chunk, more than one where a channel changes its meaning, and what ended them."""
-        messages, at = found.messages, 0
-        blocks: list[Block] = []
-        for opcode, start, exclusive_end in found.others:
-            stop = int(np.searchsorted(messages, start))
-            try:
-                if opcode in (records.SCHEMA, records.CHANNEL):
-                    if self._definitions.changes(opcode, body[start:exclusive_end]) and stop > at:
-                        blocks.append(self._block(body, messages[at:stop], chunk_offset))
-                        at = stop
-                    self._define(opcode, body[start:exclusive_end], chunk_offset)
-                elif opcode < 0x80:
-                    raise RecordError(f"opcode {opcode:#04x} does not belong in a chunk")
-            except RecordError as error:
-                blocks.append(self._block(body, messages[at:stop], chunk_offset))
-                return blocks, f"{error}, at {start - FRAME.size} in the chunk"
-        blocks.append(self._block(body, messages[at:], chunk_offset))
-        return blocks, None
-
-    def _length_at(self, offset: int) -> int:
-        return int(FRAME.unpack(self._source.read(offset, FRAME.size))[1])
-
-    def _block(self, body: memoryview, offsets: np.ndarray, chunk_offset: int) -> Block:
-        return self._columns(body, offsets, np.full(len(offsets), chunk_offset, np.int64), offsets)
-
-    def _columns(self, body: memoryview, offsets: np.ndarray, chunks: np.ndarray, positions: np.ndarray) -> Block:
-        head = heads(body, offsets)
-        starts = offsets + FRAME.size
-        channel_id = head["channel_id"].astype(np.int32)
-        return Block(
-            body=body,
-            definitions={c: self._definitions.resolve(c) for c in np.unique(channel_id).tolist()},
-            channel_id=channel_id,
-            sequence=head["sequence"].astype(np.uint32),
-            log_time_ns=head["log_time_ns"].astype(np.uint64),
-            publish_time_ns=head["publish_time_ns"].astype(np.uint64),
-            chunk_offset_bytes=chunks,
-            message_offset_bytes=positions,
-            start=starts + records.MESSAGE_HEAD.size,
-            exclusive_end=starts + head["length"].astype(np.int64),
-        )
-
-    def _loose_messages(self, offset: int) -> Generator[Block, None, int]:
+    def _loose_messages(self, offset: int, length: int) -> Generator[Block, None, int]:
         """Messages outside chunks, a window at a time; returns the offset behind them."""
-        self._has_loose_messages = True
-        end = offset + FRAME.size + self._length_at(offset)
-        if end - offset - FRAME.size > self._max_chunk_bytes:
-            detail = f"the message record holds {end - offset - FRAME.size} bytes"
-            self._report("message_too_large", detail, offset, end)
+        self._needs_data_crc = True
+        self._first_loose = offset if self._first_loose is None else self._first_loose
+        end = offset + FRAME.size + length
+        if length > self._bounds.max_message_bytes:
+            self._problems.report("message_too_large", f"the message record holds {length} bytes", offset, end)
+            (channel_id,) = _CHANNEL_ID.unpack(self._source.read(offset + FRAME.size, _CHANNEL_ID.size))
+            self.findings.lost[channel_id] = self.findings.lost.get(channel_id, 0) + 1
             return end
-        body = self._source.read(offset, max(_LOOSE_WINDOW_BYTES, end - offset))
+        at = offset - self._window_start
+        if at < 0 or at + end - offset > len(self._window):
+            self._window = self._source.read(offset, max(_LOOSE_WINDOW_BYTES, end - offset))
+            self._window_start, at = offset, 0
+        body = self._window
         offsets: list[int] = []
-        at = 0
         while len(body) - at >= FRAME.size and len(offsets) < MAX_MESSAGES:
             opcode, length = FRAME.unpack_from(body, at)
-            if opcode != records.MESSAGE or at + FRAME.size + length > len(body):
+            end = at + FRAME.size + length
+            if opcode != records.MESSAGE or end > len(body) or length > self._bounds.max_message_bytes:
                 break
             if length < records.MESSAGE_HEAD.size:
                 detail = f"a message record of {length} bytes has no room for its header"
-                self._report("message_invalid", detail, offset + at, offset + at + FRAME.size + length)
-                at += FRAME.size + length
+                start = self._window_start
+                self._problems.report("message_invalid", detail, start + at, start + end)
+                at = end
                 break
             offsets.append(at)
-            at += FRAME.size + length
-        positions = np.array(offsets, np.int64)
-        yield self._columns(body, positions, positions + offset, np.zeros(len(positions), np.int64))
-        return offset + at
+            at = end
+        if offsets:
+            yield self._builder.loose(body, np.array(offsets, np.int64), self._window_start)
+        return self._window_start + at
 
-    def _definition(self, opcode: int, offset: int, length: int) -> None:
+    def _other(self, opcode: int, offset: int, length: int) -> None:
+        """A record outside chunks that is neither chunk nor message."""
         end = offset + FRAME.size + length
+        if opcode == records.ATTACHMENT:
+            return
+        if opcode not in _DEFINITIONS:
+            self._needs_data_crc = True
+            if opcode < records.FIRST_PRIVATE:
+                self._problems.report("record_misplaced", f"opcode {opcode:#04x} in the data section", offset, end)
+            return
         if length > self._max_record_bytes:
-            self._report("record_too_large", f"the record (opcode {opcode:#04x}) holds {length} bytes", offset, end)
+            detail = f"the record (opcode {opcode:#04x}) holds {length} bytes"
+            self._problems.report("record_too_large", detail, offset, end)
             return
         try:
-            self._define(opcode, self._source.read(offset + FRAME.size, length), offset)
+            body = self._source.read(offset + FRAME.size, length)
+            self._define(opcode, body, offset)
+            if opcode in (records.SCHEMA, records.CHANNEL):
+                self._check_by_summary(opcode, body, offset)
         except RecordError as error:
-            self._report("record_invalid", f"opcode {opcode:#04x}: {error}", offset, end)
+            self._problems.report("record_invalid", f"opcode {opcode:#04x}: {error}", offset, end)
 
     def _define(self, opcode: int, body: memoryview, offset: int) -> None:
-        if self._part is not None and self._definitions.contradicts_summary(opcode, body):
-            self._refuse(True, offset)
+        if len(body) > self._max_record_bytes:
+            detail = f"a definition in the chunk holds {len(body)} bytes"
+            self._problems.report("record_too_large", detail, offset, offset)
+            return
+        if self._problems.is_full:
+            raise RecordError("too many problems")
+        if self._part is not None and opcode in (records.SCHEMA, records.CHANNEL):
+            self._refuse(not self._definitions.in_summary(opcode, body), offset)
         odd = self._definitions.define(opcode, body)
         if odd:
-            self._report("channel_redefined", odd, offset, offset)
+            self._problems.report(*odd, offset, offset)
+
+    def _check_by_summary(self, opcode: int, body: memoryview, offset: int) -> None:
+        """A definition outside chunks has no CRC but the data section's: the summary's copy is a second witness."""
+        is_same = self._definitions.in_summary(opcode, body)
+        if is_same is not True or not self._read_summary().has_crc:
+            self._needs_data_crc = True
+        if is_same is False:
+            detail = f"the definition (opcode {opcode:#04x}) is another one in the summary"
+            self._problems.report("definition_contradicted", detail, offset, offset + FRAME.size + len(body))
+
+    def _check_data_crc_of(self, summary: Summary) -> None:
+        """Checks the data section where the walk over it did not come to its end."""
+        offset = (summary.start or 0) - FRAME.size - 4
+        if offset >= len(MAGIC):
+            opcode, length = FRAME.unpack(self._source.read(offset, FRAME.size))
+            self._check_data_crc(opcode, offset, length)
 
     def _check_data_crc(self, opcode: int, offset: int, length: int) -> None:
-        """Chunks carry their own CRC; messages outside chunks have only the data section's."""
-        if opcode != records.DATA_END or length < 4 or not self._has_loose_messages:
+        """Chunks carry their own CRC; what lies outside chunks has only the data section's."""
+        if opcode != records.DATA_END or length < 4 or not self._needs_data_crc or self._part is not None:
             return
         recorded = int.from_bytes(self._source.read(offset + FRAME.size, 4), "little")
         if recorded and crc_of(self._source, 0, offset) != recorded:
-            self._report("data_crc_mismatch", "bytes of the data section differ from what was written", 0, offset)
-
-    def _check_end(self, offset: int, summary_at: int, summary_problem: str | None) -> None:
-        """Nothing may follow the first footer: what does was never read, be it padding or a second recording."""
-        while self._size - offset >= FRAME.size:
-            opcode, length = FRAME.unpack(self._source.read(offset, FRAME.size))
-            offset += FRAME.size + length
-            if opcode == records.FOOTER and offset + len(MAGIC) < self._size:
-                after = offset + len(MAGIC)
-                detail = f"{self._size - after} bytes follow the end of the recording"
-                self._report("bytes_after_end", detail, after, self._size)
-                return
-            if opcode == records.FOOTER:
-                break
-        if summary_problem:
-            self._report("summary_unreadable", summary_problem, summary_at, self._size)
+            detail = "bytes of the data section differ from what was written"
+            self._problems.report("data_crc_mismatch", detail, 0, offset)
+        if not recorded and self._first_loose is not None and len(self._read_summary().chunk_starts):
+            # No writer mixes them: a bit of a message index's opcode makes it a message.
+            detail = "messages beside chunks, and no CRC that covers them"
+            self._problems.report("message_unchecked", detail, self._first_loose, offset)

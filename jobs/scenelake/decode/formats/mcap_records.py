@@ -14,7 +14,11 @@ MAGIC = b"\x89MCAP0\r\n"
 FOOTER_BYTES = 9 + 20
 
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, MESSAGE_INDEX = range(0x01, 0x08)
-CHUNK_INDEX, STATISTICS, METADATA, DATA_END = 0x08, 0x0B, 0x0C, 0x0F
+CHUNK_INDEX, ATTACHMENT, ATTACHMENT_INDEX, STATISTICS, METADATA, METADATA_INDEX, SUMMARY_OFFSET, DATA_END = range(
+    0x08, 0x10
+)
+FIRST_PRIVATE = 0x80
+"""Opcodes from here on belong to applications; those between the known ones and it are reserved."""
 
 FRAME = struct.Struct("<BQ")
 MESSAGE_HEAD = struct.Struct("<HIQQ")
@@ -28,14 +32,25 @@ class RecordError(ValueError):
     """A record's content contradicts its own lengths."""
 
 
+MAX_CHUNK_HEAD_BYTES = _CHUNK_HEAD.size + 4 + 64 + 8
+"""A compression's name is at most 64 bytes long: it is not worth more memory, and no known one is longer than 4."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkHead:
-    """Fields in front of a chunk's records; ``records`` is the stored (perhaps compressed) part."""
+    """Fields in front of a chunk's records.
+
+    Attributes:
+        crc: of the uncompressed records; 0 for none.
+        head_bytes: of the fields themselves: the stored records follow.
+        stored_bytes: of the (perhaps compressed) records.
+    """
 
     uncompressed_bytes: int
     crc: int
     compression: str
-    records: memoryview
+    head_bytes: int
+    stored_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,23 +132,40 @@ def parse_metadata(body: memoryview) -> tuple[str, dict[str, str]]:
     return cursor.text(), cursor.text_map()
 
 
-def parse_chunk(body: memoryview) -> ChunkHead:
-    cursor = Cursor(body)
+def parse_chunk_head(body: memoryview) -> ChunkHead:
+    """Head of a chunk whose body starts with ``body``, of which ``MAX_CHUNK_HEAD_BYTES`` are enough."""
+    cursor = Cursor(body[:MAX_CHUNK_HEAD_BYTES])
     _start, _end, uncompressed_bytes, crc = cursor.unpack(_CHUNK_HEAD)
     compression = cursor.text()
-    return ChunkHead(uncompressed_bytes, crc, compression, cursor.take(cursor.u64()))
+    stored_bytes = cursor.u64()
+    return ChunkHead(uncompressed_bytes, crc, compression, len(body[:MAX_CHUNK_HEAD_BYTES]) - cursor.left, stored_bytes)
 
 
-def parse_message_index(body: memoryview) -> tuple[int, np.ndarray]:
-    """Channel id, and (n,) uint64 offsets in the uncompressed chunk, of a MessageIndex record."""
+MESSAGE_INDEX_HEAD_BYTES = 2 + 4
+INDEX_ENTRY_BYTES = 16
+
+
+def parse_message_index_head(body: memoryview, length: int) -> tuple[int, int]:
+    """Channel id and number of entries of a MessageIndex record of ``length`` bytes that starts with ``body``."""
     cursor = Cursor(body)
-    channel_id, entries = cursor.u16(), cursor.take(cursor.u32())
-    return channel_id, np.frombuffer(entries, "<u8", len(entries) // 16 * 2)[1::2]
+    channel_id, entries_bytes = cursor.u16(), cursor.u32()
+    if entries_bytes > length - MESSAGE_INDEX_HEAD_BYTES or entries_bytes % INDEX_ENTRY_BYTES:
+        raise RecordError(f"{entries_bytes} bytes of entries in a record of {length}")
+    return channel_id, entries_bytes // INDEX_ENTRY_BYTES
 
 
-def parse_chunk_index(body: memoryview) -> int:
-    """Offset of the chunk that a ChunkIndex record stands for."""
-    return int(Cursor(body).unpack(_CHUNK_INDEX_HEAD)[2])
+def message_offsets(entries: memoryview) -> np.ndarray:
+    """(n,) uint64 offsets in the uncompressed chunk, of a MessageIndex record's entries."""
+    return np.frombuffer(entries, "<u8")[1::2]
+
+
+CHUNK_INDEX_HEAD_BYTES = _CHUNK_INDEX_HEAD.size
+
+
+def parse_chunk_index(body: memoryview) -> tuple[int, int]:
+    """Offset and length, frame included, of the chunk record that a ChunkIndex record stands for."""
+    _start, _end, offset, length = Cursor(body).unpack(_CHUNK_INDEX_HEAD)
+    return offset, length
 
 
 def parse_statistics(body: memoryview) -> dict[int, int]:

@@ -1,6 +1,8 @@
 """The summary at the end of an MCAP file: counts, a second copy of the definitions, and where the chunks lie."""
 
 import zlib
+from array import array
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +12,9 @@ from scenelake.decode.formats.blocks import Channel, Part, Schema, Source
 from scenelake.decode.formats.mcap_records import FRAME, MAGIC, RecordError
 
 _CRC_BLOCK_BYTES = 4 * 1024 * 1024
+_MAX_CHUNKS = 1 << 21
+"""Chunks of 4 MiB each of a file of 8 TiB; listing them takes 64 MiB."""
+_MAX_OFFSET = 2**62
 
 
 @dataclass(slots=True)
@@ -19,14 +24,20 @@ class Summary:
     Attributes:
         problem: why it could not be read; None when it could, or when the file has none.
         recorded: messages by channel id according to the Statistics record.
-        chunk_starts: offsets of the chunk records.
+        start: offset of the summary, or of the footer in a file without one: where the data section ends. None when
+            the file has no footer.
+        has_crc: whether what it says was checked by a CRC.
+        chunk_starts, chunk_lengths: of the chunk records, as they are listed.
     """
 
     problem: str | None = None
     recorded: dict[int, int] | None = None
     schemas: dict[int, Schema] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
-    chunk_starts: list[int] = field(default_factory=list)
+    start: int | None = None
+    has_crc: bool = False
+    chunk_starts: "array[int]" = field(default_factory=lambda: array("q"))
+    chunk_lengths: "array[int]" = field(default_factory=lambda: array("q"))
 
     @property
     def is_complete(self) -> bool:
@@ -46,17 +57,18 @@ def read_summary(source: Source, max_record_bytes: int, max_definition_bytes: in
         return Summary("the file does not end with a footer and the magic")
     footer = records.parse_footer(tail[FRAME.size : records.FOOTER_BYTES])
     if footer.summary_start == 0:
-        return Summary()
+        return Summary(start=at_footer)
     if not len(MAGIC) <= footer.summary_start <= at_footer:
         return Summary(f"the summary is said to start at {footer.summary_start}, the footer is at {at_footer}")
     exclusive_end = source.size_bytes - len(MAGIC) - 4
     if footer.summary_crc and crc_of(source, footer.summary_start, exclusive_end) != footer.summary_crc:
-        return Summary("the summary's CRC does not hold")
-    summary = Summary()
+        return Summary("the summary's CRC does not hold", start=footer.summary_start)
+    summary = Summary(start=footer.summary_start, has_crc=footer.summary_crc != 0)
     try:
         _read_records(source, footer.summary_start, at_footer, summary, max_record_bytes, max_definition_bytes)
     except RecordError as error:
-        summary.problem, summary.recorded, summary.chunk_starts = str(error), None, []
+        summary.problem, summary.recorded = str(error), None
+        summary.chunk_starts, summary.chunk_lengths = array("q"), array("q")
     return summary
 
 
@@ -65,12 +77,46 @@ def plan_parts(summary: Summary, size_bytes: int, part_bytes: int) -> list[Part]
 
     The parts depend on the object and ``part_bytes`` alone, so that any number of tasks leaves the same files.
     """
-    starts = np.unique(np.array(summary.chunk_starts, np.int64)) if summary.is_complete else np.empty(0, np.int64)
+    starts = chunk_list(summary, size_bytes).starts if summary.is_complete else array("q")
     cuts = [0]
-    for start in starts.tolist():
+    for start in starts:
         if start - cuts[-1] >= part_bytes and size_bytes - start >= part_bytes // 2:
             cuts.append(start)
     return [Part(n, start, end) for n, (start, end) in enumerate(zip(cuts, [*cuts[1:], size_bytes], strict=True))]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkList:
+    """Chunks that the summary lists, ascending: a way back to the records where their framing is lost.
+
+    Attributes:
+        starts, lengths: of the chunk records, frame included; all lie in the file.
+    """
+
+    starts: "array[int]"
+    lengths: "array[int]"
+
+    def length_at(self, offset: int) -> int | None:
+        """Length of the chunk that is listed at ``offset``."""
+        at = bisect_left(self.starts, offset)
+        return self.lengths[at] if at < len(self.starts) and self.starts[at] == offset else None
+
+    def following(self, offset: int) -> int:
+        """Number of the first listed chunk behind ``offset``."""
+        return bisect_right(self.starts, offset)
+
+    def count(self, start: int, exclusive_end: int) -> int:
+        """Listed chunks that start in a range."""
+        return max(bisect_left(self.starts, exclusive_end) - bisect_left(self.starts, start), 0)
+
+
+def chunk_list(summary: Summary, size_bytes: int) -> ChunkList:
+    """What of the summary's list of chunks can be true."""
+    starts, lengths = np.array(summary.chunk_starts, np.int64), np.array(summary.chunk_lengths, np.int64)
+    is_possible = (starts >= len(MAGIC)) & (lengths > FRAME.size) & (starts <= size_bytes - lengths)
+    starts, lengths = starts[is_possible], lengths[is_possible]
+    starts, first = np.unique(starts, return_index=True)
+    return ChunkList(array("q", starts.tobytes()), array("q", lengths[first].tobytes()))
 
 
 def crc_of(source: Source, start: int, exclusive_end: int) -> int:
@@ -92,7 +138,9 @@ def _read_records(
         end = offset + FRAME.size + length
         if end > exclusive_end:
             raise RecordError(f"the summary's record at {offset} claims {length} bytes")
-        if opcode in _TAKEN and length <= max_record_bytes:
+        if opcode == records.CHUNK_INDEX:
+            _take_chunk_index(summary, source.read(offset + FRAME.size, min(length, records.CHUNK_INDEX_HEAD_BYTES)))
+        elif opcode in _TAKEN and length <= max_record_bytes:
             definition_bytes += length
             if definition_bytes > max_bytes:
                 raise RecordError(f"the summary's definitions exceed {max_bytes} bytes")
@@ -100,7 +148,16 @@ def _read_records(
         offset = end
 
 
-_TAKEN = frozenset((records.SCHEMA, records.CHANNEL, records.STATISTICS, records.CHUNK_INDEX))
+_TAKEN = frozenset((records.SCHEMA, records.CHANNEL, records.STATISTICS))
+
+
+def _take_chunk_index(summary: Summary, body: memoryview) -> None:
+    start, length = records.parse_chunk_index(body)
+    if len(summary.chunk_starts) >= _MAX_CHUNKS:
+        raise RecordError(f"the summary lists more than {_MAX_CHUNKS} chunks")
+    if start <= _MAX_OFFSET and length <= _MAX_OFFSET:
+        summary.chunk_starts.append(start)
+        summary.chunk_lengths.append(length)
 
 
 def _take(summary: Summary, opcode: int, body: memoryview) -> None:
@@ -110,7 +167,5 @@ def _take(summary: Summary, opcode: int, body: memoryview) -> None:
     elif opcode == records.CHANNEL:
         channel = records.parse_channel(body)
         summary.channels[channel.channel_id] = channel
-    elif opcode == records.CHUNK_INDEX:
-        summary.chunk_starts.append(records.parse_chunk_index(body))
     else:
         summary.recorded = records.parse_statistics(body)

@@ -32,21 +32,24 @@ class Walk:
         others: opcode, start and end of the body of every other record, ascending.
         exclusive_end: where the walk ended.
         error: why it ended before the buffer did; None when it did not.
+        is_cut: whether the buffer's end cuts a record that goes on behind it.
     """
 
     messages: np.ndarray
     others: list[tuple[int, int, int]]
     exclusive_end: int
     error: str | None
+    is_cut: bool = False
 
 
-def walk(body: memoryview, hints: np.ndarray | None = None) -> Iterator[Walk]:
+def walk(body: memoryview, hints: np.ndarray | None = None, *, is_whole: bool = True) -> Iterator[Walk]:
     """Every record of a chunk, in portions of at most ``MAX_MESSAGES`` messages.
 
     Args:
         body: a chunk's uncompressed records.
         hints: (n,) uint64 offsets at which an index says that messages lie. They are only believed where the
             records found there tile the buffer, so that a false index changes nothing but the time this takes.
+        is_whole: whether the records end with the buffer; else the last one may go on behind it.
     """
     at, size = 0, len(body)
     if hints is not None and len(hints) >= _FEW and int(hints.max()) < size:
@@ -60,15 +63,17 @@ def walk(body: memoryview, hints: np.ndarray | None = None) -> Iterator[Walk]:
             yield found
             at = exclusive_end
     while at < size:
-        found = _plain(body, at, size)
+        found = _plain(body, at, size, is_whole)
         yield found
-        if found.error:
+        if found.error or found.is_cut:
             return
         at = found.exclusive_end
 
 
 def heads(body: memoryview, offsets: np.ndarray) -> np.ndarray:
     """Structured array (n,) of the message records' headers; every offset leaves room for one."""
+    if not len(offsets):
+        return np.empty(0, _HEAD)
     data = np.frombuffer(body, np.uint8)
     if len(offsets) > 1:
         steps = np.diff(offsets)
@@ -78,7 +83,7 @@ def heads(body: memoryview, offsets: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows).view(_HEAD)[:, 0]
 
 
-def _plain(body: memoryview, at: int, size: int) -> Walk:
+def _plain(body: memoryview, at: int, size: int, is_whole: bool = True) -> Walk:
     messages: list[int] = []
     others: list[tuple[int, int, int]] = []
     append, unpack, frame_bytes, message = messages.append, FRAME.unpack_from, FRAME.size, records.MESSAGE
@@ -89,6 +94,8 @@ def _plain(body: memoryview, at: int, size: int) -> Walk:
         start = at + frame_bytes
         end = start + length
         if end > size:
+            if not is_whole:
+                break
             error = f"a record (opcode {opcode:#04x}) claims {length} bytes, {size - start} are left"
             break
         if opcode == message:
@@ -100,9 +107,10 @@ def _plain(body: memoryview, at: int, size: int) -> Walk:
             others.append((opcode, start, end))
         left -= 1
         at = end
-    if error is None and at != size and left:
-        error = f"{size - at} stray bytes"
-    return Walk(np.array(messages, np.int64), others, at, error)
+    is_cut = error is None and at != size and left > 0
+    if is_cut and is_whole:
+        error, is_cut = f"{size - at} stray bytes", False
+    return Walk(np.array(messages, np.int64), others, at, error, is_cut)
 
 
 def _hinted(body: memoryview, offsets: np.ndarray, at: int, exclusive_end: int) -> Walk | None:
@@ -123,9 +131,11 @@ def _hinted(body: memoryview, offsets: np.ndarray, at: int, exclusive_end: int) 
     gaps += [(int(ends[i]), int(following[i])) for i in np.flatnonzero(ends != following)]
     others: list[tuple[int, int, int]] = []
     unlisted: list[np.ndarray] = []
+    nbr_unlisted = 0
     for start, gap_end in gaps:
         part = _plain(body, start, gap_end)
-        if part.error or part.exclusive_end != gap_end:
+        nbr_unlisted += len(part.others) + len(part.messages)
+        if part.error or part.exclusive_end != gap_end or nbr_unlisted > MAX_MESSAGES:
             return None
         others += part.others
         unlisted.append(part.messages)

@@ -3,12 +3,22 @@
 from scenelake.contracts.errors import BadInputError
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.formats.blocks import Reader, Source
+from scenelake.decode.formats.dataset_open import open_dataset_reader
 from scenelake.decode.formats.mcap_reader import McapReader
 from scenelake.decode.formats.mcap_records import MAGIC as MCAP_MAGIC
+from scenelake.decode.formats.rosbag1_reader import Rosbag1Reader
+from scenelake.decode.formats.rosbag1_records import MAGIC as ROSBAG1_MAGIC
+from scenelake.decode.formats.rosbag2_reader import MAGIC as SQLITE_MAGIC
+from scenelake.decode.formats.rosbag2_reader import Rosbag2Reader
+from scenelake.decode.formats.siblings import NO_SIBLINGS, Siblings
 
 
-def open_reader(source: Source, config: DecodeConfig) -> Reader:
+def open_reader(source: Source, config: DecodeConfig, name: str = "", siblings: Siblings | None = None) -> Reader:
     """A reader of the object's format.
+
+    Args:
+        name: the object's path in its drive (``DropKey.file``), by which a part of a dataset knows its place.
+        siblings: the other objects of the drive; None for an object that came alone.
 
     Raises:
         BadInputError: reason ``empty_object`` or ``format_unknown``.
@@ -17,5 +27,19 @@ def open_reader(source: Source, config: DecodeConfig) -> Reader:
         raise BadInputError("the object is empty", reason="empty_object", byte_offset=0)
     start = bytes(source.read(0, 16))
     if start.startswith(MCAP_MAGIC):
-        return McapReader(source, max_chunk_bytes=config.max_chunk_bytes, max_record_bytes=config.max_record_bytes)
+        return McapReader(
+            source,
+            max_chunk_bytes=config.max_streamed_chunk_bytes,
+            max_record_bytes=config.max_record_bytes,
+            max_message_bytes=config.max_message_bytes,
+            window_bytes=config.window_bytes,
+            max_inflation=config.max_inflation,
+        )
+    if start.startswith(ROSBAG1_MAGIC):
+        return Rosbag1Reader(source, max_chunk_bytes=config.max_chunk_bytes, max_record_bytes=config.max_record_bytes)
+    if start.startswith(SQLITE_MAGIC):
+        return Rosbag2Reader(source, max_chunk_bytes=config.max_chunk_bytes, max_record_bytes=config.max_record_bytes)
+    of_dataset = open_dataset_reader(source, start, config, name, siblings or NO_SIBLINGS)
+    if of_dataset is not None:
+        return of_dataset
     raise BadInputError(f"expected the MCAP magic {MCAP_MAGIC!r}, got {start[:8]!r}", reason="not_mcap", byte_offset=0)

@@ -17,8 +17,8 @@ class Overview:
 
     Attributes:
         message_counts: by channel id, the recording's own.
-        times: (channel id, (n,) uint64 log times in ns) in the order of the file, of the index parts that were read;
-            ``(None, empty)`` stands where parts between were left out.
+        times: (n,) uint64 channel ids and (n,) uint64 log times in ns, in the order of the file and for each channel
+            of its messages, of the index parts that were read; empty arrays where parts between were left out.
         is_complete: whether every part of the index was read, so that ``times`` hold every message.
         start_known, end_known: ids of channels whose first and last message are among ``times``.
         start_ns, last_ns: of the whole recording; None when it holds no message.
@@ -27,7 +27,7 @@ class Overview:
 
     definitions: dict[int, Definition]
     message_counts: dict[int, int]
-    times: list[tuple[int | None, np.ndarray]]
+    times: list[tuple[np.ndarray, np.ndarray]]
     is_complete: bool
     start_known: frozenset[int]
     end_known: frozenset[int]

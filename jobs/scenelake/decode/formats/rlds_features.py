@@ -52,8 +52,9 @@ def read_info(name: str, siblings: Siblings) -> RldsInfo:
             lengths[path] = length
     match = _SHARD.search(name)
     said = info.get("name")
+    said = said.encode(errors="replace").decode() if isinstance(said, str) else None
     return RldsInfo(
-        name=said if isinstance(said, str) else match["dataset"].rpartition("/")[2] if match else "",
+        name=said or (match["dataset"] if match else ""),
         kinds=kinds,
         lengths=lengths,
         rate_hz=_rate(info, features),

@@ -5,6 +5,7 @@ taken: step k is put k periods after the episode's start, and the object's metad
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -25,6 +26,8 @@ _PER_STEP = ("is_first", "is_last", "is_terminal", "reward", "discount")
 """Features of which RLDS has one value per step (https://github.com/google-research/rlds#dataset-format)."""
 _INSTRUCTION = ("language", "instruction")
 _IMAGE_MAGICS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_SNIFFED_BYTES = 64
+_MAX_TASK_BYTES = 4096
 _NS_PER_S = 1_000_000_000
 _BLOCK_BYTES = 8 * 1024 * 1024
 
@@ -82,16 +85,23 @@ class RldsReader:
 
     def _episode(self, episode_index: int, offset: int, record: memoryview) -> Iterator[Block]:
         features = read_example(record)
-        nbr_steps = _nbr_steps(features, self._info)
+        nbr_steps = _nbr_steps(features, record, self._info)
         since_ns = np.arange(nbr_steps + 1, dtype=np.int64) * _NS_PER_S
         since_ns = since_ns * self._rate_hz.denominator // self._rate_hz.numerator
         times_ns = self._clock.placed(episode_index, since_ns)
-        made = [
-            block
-            for name in sorted(features)
-            for block in self._blocks(name, features[name], offset, record, times_ns[:-1])
-        ]
-        task = _task(features, record, self._info)
+        kinds = {name: _kind(name, feature, record, self._info) for name, feature in features.items()}
+        instruction = next((n for n in sorted(kinds) if kinds[n] == blocks.TEXT and _is_instruction(n)), None)
+        made, used = [], {blocks.EPISODE_TOPIC}
+        for name in sorted(features):
+            topic = blocks.LANGUAGE_TOPIC if name == instruction else f"/{name.removeprefix(STEPS)}"
+            while topic in used:
+                topic = f"/{STEPS.rstrip('/')}{topic}"
+            used.add(topic)
+            of_feature = self._octets if features[name].kind == "bytes" else self._numbers
+            block = of_feature(topic, kinds[name], name, features[name], record, times_ns[:-1])
+            if block is not None:
+                made.append(replace(block, chunk_offset_bytes=np.full(len(block), offset, np.int64)))
+        task = _first_text(features[instruction], record) if instruction else None
         marks = [
             blocks.episode_mark(int(times_ns[0]), offset, "start", episode_index, task),
             blocks.episode_mark(int(times_ns[-1]), offset, "end", episode_index, task),
@@ -100,108 +110,92 @@ class RldsReader:
         for block in made:
             yield from blocks.portions(block, _BLOCK_BYTES)
 
-    def _blocks(
-        self, name: str, feature: Feature, offset: int, record: memoryview, times_ns: np.ndarray
-    ) -> Iterator[Block]:
-        if feature.kind == "bytes":
-            yield from self._octets(name, feature, offset, record, times_ns)
-        elif feature.kind:
-            yield from self._numbers(name, feature, offset, record, times_ns)
-
     def _octets(
-        self, name: str, feature: Feature, offset: int, record: memoryview, times_ns: np.ndarray
-    ) -> Iterator[Block]:
-        spans = np.array(feature.spans, np.int64).reshape(-1, 2)
+        self, topic: str, kind: str, _name: str, feature: Feature, record: memoryview, times_ns: np.ndarray
+    ) -> Block | None:
+        if not feature.spans:
+            return None
+        spans = np.array(feature.spans, np.int64)
         numbers = np.arange(len(spans), dtype=np.int64)
-        # Steps of equally many values; whatever does not divide belongs to the episode's start.
-        per_step = len(spans) // len(times_ns) if len(times_ns) and len(spans) % len(times_ns) == 0 else 0
-        at = times_ns[numbers // per_step] if per_step else np.repeat(times_ns[:1], len(spans))
-        kind = _octets_kind(name, record[slice(*feature.spans[0])] if feature.spans else record[:0], self._info)
-        definition = self._channels.define(self._topic(name, kind), kind)
-        if len(at) == len(spans):
-            position = np.full(len(spans), offset, np.int64)
-            yield blocks.make_block(definition, record, spans[:, 0], spans[:, 1], at, position, numbers)
+        # Steps of equally many values; what does not divide into steps belongs to the episode.
+        per_step = len(spans) // len(times_ns) if len(spans) % len(times_ns) == 0 else 0
+        at = times_ns[numbers // per_step] if per_step else np.repeat(times_ns[0], len(spans))
+        definition = self._channels.define(topic, kind)
+        return blocks.make_block(definition, record, spans[:, 0], spans[:, 1], at, numbers, numbers)
 
     def _numbers(
-        self, name: str, feature: Feature, offset: int, record: memoryview, times_ns: np.ndarray
-    ) -> Iterator[Block]:
+        self, topic: str, kind: str, name: str, feature: Feature, record: memoryview, times_ns: np.ndarray
+    ) -> Block | None:
         values = feature.numbers(record)
-        is_of_step = name.startswith(STEPS) and len(times_ns) > 0 and len(values) % len(times_ns) == 0
+        is_of_step = name.startswith(STEPS) and len(values) % len(times_ns) == 0
         nbr_messages = len(times_ns) if is_of_step else 1
         width = len(values) // nbr_messages
-        if not width or not len(times_ns):
-            return
-        dtype = values.dtype.name
-        is_signal = is_of_step and width <= blocks.MAX_SIGNALS
-        kind = blocks.ARRAY if is_signal else blocks.TENSOR
+        if not width:
+            return None
         leaf = name.rsplit("/", 1)[-1]
-        names = ([leaf] if width == 1 else [f"{leaf}_{i}" for i in range(width)]) if is_signal else []
-        definition = self._channels.define(self._topic(name, kind), kind, blocks.signal_schema(dtype, names))
+        names: list[str] = []
+        if is_of_step and width <= blocks.MAX_SIGNALS:
+            kind = blocks.ARRAY
+            names = [leaf] if width == 1 else [f"{leaf}_{i}" for i in range(width)]
+        definition = self._channels.define(topic, kind, blocks.signal_schema(values.dtype.name, names))
         is_view = feature.kind == "float" and len(feature.spans) == 1
-        body, first = (record, feature.spans[0][0]) if is_view else (memoryview(values).cast("B"), 0)
+        body, first = (record, feature.spans[0][0]) if is_view else (memoryview(values.tobytes()), 0)
         size = width * values.dtype.itemsize
-        start = first + np.arange(nbr_messages, dtype=np.int64) * size
-        position = np.full(nbr_messages, offset, np.int64)
         numbers = np.arange(nbr_messages, dtype=np.int64)
-        yield blocks.make_block(definition, body, start, start + size, times_ns[:nbr_messages], position, numbers)
-
-    def _topic(self, name: str, kind: str) -> str:
-        path = name.removeprefix(STEPS)
-        if kind == blocks.TEXT and name.startswith(STEPS) and any(word in path for word in _INSTRUCTION):
-            return blocks.LANGUAGE_TOPIC
-        return f"/{path}"
+        start = first + numbers * size
+        return blocks.make_block(definition, body, start, start + size, times_ns[:nbr_messages], numbers, numbers)
 
 
-def _nbr_steps(features: dict[str, Feature], info: RldsInfo) -> int:
-    """Steps of an episode: of the features with one value per step, else of those whose shape is known.
+def _nbr_steps(features: dict[str, Feature], record: memoryview, info: RldsInfo) -> int:
+    """Steps of an episode: of the features with one value per step, and of those whose shape is known.
 
     Without either, the fewest values of any feature of the steps, as images and texts have one each.
 
     Raises:
         BadInputError: reason ``steps_contradicted``.
     """
-    counts = {name: _count(f) for name, f in features.items() if name.startswith(STEPS) and f.kind}
-    known = {name: n for name, n in counts.items() if name.rsplit("/", 1)[-1] in _PER_STEP and name.count("/") == 1}
+    counts = {name: f.count(record) for name, f in features.items() if name.startswith(STEPS)}
+    counts = {name: n for name, n in counts.items() if n}
+    known = {name: n for name, n in counts.items() if name.removeprefix(STEPS) in _PER_STEP}
     for name, n in counts.items():
         length = info.lengths.get(name)
         if length and n % length:
             raise BadInputError(f"{name}: {n} values do not fill steps of {length}", reason="steps_contradicted")
-        if length and name not in known:
+        if length:
             known[name] = n // length
     numbers = set(known.values()) or {min(counts.values(), default=1)}
     if len(numbers) > 1:
-        said = ", ".join(f"{name}: {n}" for name, n in sorted(known.items()))
-        raise BadInputError(f"features have different numbers of steps ({said[:300]})", reason="steps_contradicted")
+        said = ", ".join(f"{name} {n}" for name, n in sorted(known.items()))
+        raise BadInputError(f"expected the same number of steps: {said[:300]}", reason="steps_contradicted")
     return numbers.pop()
 
 
-def _count(feature: Feature) -> int:
-    if feature.kind == "bytes":
-        return len(feature.spans)
-    nbr_bytes = sum(end - start for start, end in feature.spans)
-    return nbr_bytes // 4 if feature.kind == "float" else feature.nbr_values
-
-
-def _octets_kind(name: str, first: memoryview, info: RldsInfo) -> str:
+def _kind(name: str, feature: Feature, record: memoryview, info: RldsInfo) -> str:
     """What a feature of byte strings holds: by ``features.json``, else by its first value."""
-    kind = info.kinds.get(name)
-    if kind == "image":
+    if feature.kind != "bytes":
+        return blocks.TENSOR
+    said = info.kinds.get(name)
+    if said == "image":
         return blocks.IMAGE
-    if kind in ("text", "string"):
+    if said in ("text", "string"):
         return blocks.TEXT
-    start = bytes(first[:64])
-    if start.startswith(_IMAGE_MAGICS):
-        return blocks.IMAGE
-    return blocks.TEXT if start.isascii() else blocks.IMAGE
+    if said is None and feature.spans:
+        start, end = feature.spans[0]
+        first = bytes(record[start : min(end, start + _SNIFFED_BYTES)])
+        if first.startswith(_IMAGE_MAGICS):
+            return blocks.IMAGE
+        # Cut at some byte, a text may end in up to three bytes of a character.
+        text = first.decode(errors="ignore").encode()
+        if first.startswith(text) and len(first) - len(text) < 4:
+            return blocks.TEXT
+    return blocks.OCTETS
 
 
-def _task(features: dict[str, Feature], record: memoryview, info: RldsInfo) -> str | None:
-    """The first instruction of the episode that is not empty."""
-    for name in sorted(features):
-        feature = features[name]
-        if feature.kind != "bytes" or not name.startswith(STEPS) or not any(word in name for word in _INSTRUCTION):
-            continue
-        for start, end in feature.spans[:1]:
-            if end > start and _octets_kind(name, record[start:end], info) == blocks.TEXT:
-                return bytes(record[start : min(end, start + 4096)]).decode(errors="replace")
-    return None
+def _is_instruction(name: str) -> bool:
+    return name.startswith(STEPS) and any(word in name for word in _INSTRUCTION)
+
+
+def _first_text(feature: Feature, record: memoryview) -> str | None:
+    """The episode's instruction; None where its first step has none."""
+    start, end = feature.spans[0]
+    return bytes(record[start : min(end, start + _MAX_TASK_BYTES)]).decode(errors="replace") or None

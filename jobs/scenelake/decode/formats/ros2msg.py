@@ -8,6 +8,7 @@ language (https://docs.ros.org/en/humble/Concepts/Basic/About-Interfaces.html) a
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from scenelake.contracts.errors import BadInputError
 
@@ -29,6 +30,7 @@ PRIMITIVES: dict[str, tuple[str, int]] = {
 """Primitive type to its ``struct`` code and size in bytes."""
 
 MAX_SCHEMA_BYTES = 1024 * 1024
+MAX_SCHEMA_FIELDS = 16_384
 _SEPARATOR = re.compile(r"^={20,}\s*$", re.MULTILINE)
 _LINE = re.compile(
     r"^\s*(?P<type>[A-Za-z][A-Za-z0-9_/]*)(?:<=\d+)?(?P<array>\[(?:<=)?\d*\])?\s+(?P<name>[A-Za-z_]\w*)\s*(?P<rest>=?)",
@@ -78,11 +80,27 @@ def short_name(type_name: str) -> str:
 
 
 def parse_definitions(name: str, data: bytes, *, is_ros1: bool = False) -> Definitions:
-    """All message types of one schema, by short name.
+    """All message types of one schema, by short name; not to be changed, since those of the last schemas are kept.
 
     Raises:
         BadInputError: reason ``schema_invalid`` with the line that is at fault.
     """
+    found = _parsed_or_refused(name, data, is_ros1)
+    if isinstance(found, BadInputError):
+        raise BadInputError(str(found), reason=found.reason)
+    return found
+
+
+@lru_cache(maxsize=16)
+def _parsed_or_refused(name: str, data: bytes, is_ros1: bool) -> Definitions | BadInputError:
+    """Thousands of channels may share one schema of a megabyte, a broken one too."""
+    try:
+        return _parsed(name, data, is_ros1)
+    except BadInputError as error:
+        return error.with_traceback(None)
+
+
+def _parsed(name: str, data: bytes, is_ros1: bool) -> Definitions:
     if len(data) > MAX_SCHEMA_BYTES:
         raise BadInputError(f"{name}: the schema holds {len(data)} bytes", reason="schema_invalid")
     try:
@@ -92,19 +110,23 @@ def parse_definitions(name: str, data: bytes, *, is_ros1: bool = False) -> Defin
     implied = _IMPLIED | (_IMPLIED_ROS1 if is_ros1 else {})
     found = {known: _fields(known, body) for known, body in implied.items()}
     main, *others = _SEPARATOR.split(text)
+    nbr_fields = 0
     for part in others:
         heading, _, body = part.strip("\r\n").partition("\n")
         if not heading.startswith("MSG: "):
             raise BadInputError(f"{name}: expected 'MSG: <type>', got {heading[:80]!r}", reason="schema_invalid")
         part_name = short_name(heading[5:].strip())
         found[part_name] = _fields(part_name, body)
+        nbr_fields += len(found[part_name])
+        if nbr_fields > MAX_SCHEMA_FIELDS:
+            raise BadInputError(f"{name}: more than {MAX_SCHEMA_FIELDS} fields", reason="schema_invalid")
     found[short_name(name)] = _fields(short_name(name), main)
     return found
 
 
 def _fields(owner: str, body: str) -> tuple[Field, ...]:
     fields = []
-    for line in body.splitlines():
+    for line in body.split("\n"):
         if _IGNORED.match(line):
             continue
         match = _LINE.match(line)
@@ -112,6 +134,8 @@ def _fields(owner: str, body: str) -> tuple[Field, ...]:
             raise BadInputError(f"{owner}: cannot read {line[:80]!r}", reason="schema_invalid")
         if match["rest"] != "=":
             fields.append(_field(owner, match))
+        if len(fields) > MAX_SCHEMA_FIELDS:
+            raise BadInputError(f"{owner}: more than {MAX_SCHEMA_FIELDS} fields", reason="schema_invalid")
     return tuple(fields) or (Field("structure_needs_at_least_one_member", "uint8", False, None),)
 
 

@@ -1,24 +1,48 @@
 """ROS message types: from a recording's schema to a plan for reading its messages."""
 
 from scenelake.contracts.errors import BadInputError
-from scenelake.decode.formats.blocks import Definition
+from scenelake.decode.formats.blocks import Channel, Definition, Schema
 from scenelake.decode.formats.cdr import Plan, compile_plan
-from scenelake.decode.formats.ros2msg import parse_definitions, short_name
+from scenelake.decode.formats.ros2idl import parse_idl
+from scenelake.decode.formats.ros2msg import Definitions, parse_definitions, short_name
+from scenelake.decode.formats.ros_registry import common_definition
 
-__all__ = ["ros_plan", "short_name"]
+__all__ = ["defined", "ros_plan", "short_name"]
+
+
+def defined(channel: Channel, schema: Schema) -> Definition:
+    """A channel with its schema, whose problem is ``definition_missing`` when nothing defines the type."""
+    is_missing = not schema.data.strip() and _common(channel, schema) is None
+    return Definition(channel, schema, "definition_missing" if is_missing else None)
 
 
 def ros_plan(definition: Definition) -> Plan:
-    """How to read a channel's messages.
+    """How to read a channel's messages: by the recording's own definition, by a common one where it has none.
 
     Raises:
-        BadInputError: reason ``schema_invalid``, ``schema_unsupported`` or ``schema_encoding_unsupported``.
+        BadInputError: reason ``schema_invalid``, ``schema_unsupported``, ``schema_encoding_unsupported`` or
+            ``definition_missing``.
     """
-    schema = definition.schema
-    is_aligned = definition.channel.message_encoding == "cdr"
-    expected = "ros2msg" if is_aligned else "ros1msg"
-    if schema is None or schema.encoding != expected:
-        encoding = schema.encoding if schema else None
-        raise BadInputError(f"schema encoding {encoding!r}", reason="schema_encoding_unsupported")
-    definitions = parse_definitions(schema.name, schema.data, is_ros1=not is_aligned)
-    return compile_plan(definitions, short_name(schema.name), is_aligned=is_aligned)
+    schema, channel = definition.schema, definition.channel
+    if schema is None:
+        raise BadInputError("the channel has no schema", reason="schema_encoding_unsupported")
+    is_aligned = channel.message_encoding == "cdr"
+    return compile_plan(_definitions(channel, schema, is_aligned), short_name(schema.name), is_aligned=is_aligned)
+
+
+def _definitions(channel: Channel, schema: Schema, is_aligned: bool) -> Definitions:
+    if not schema.data.strip():
+        common = _common(channel, schema)
+        if common is None:
+            raise BadInputError(f"{schema.name}: nothing defines the type", reason="definition_missing")
+        return parse_definitions(schema.name, common, is_ros1=not is_aligned)
+    if schema.encoding == "ros2idl" and is_aligned:
+        return parse_idl(schema.name, schema.data)
+    if schema.encoding != ("ros2msg" if is_aligned else "ros1msg"):
+        raise BadInputError(f"schema encoding {schema.encoding!r}", reason="schema_encoding_unsupported")
+    return parse_definitions(schema.name, schema.data, is_ros1=not is_aligned)
+
+
+def _common(channel: Channel, schema: Schema) -> bytes | None:
+    is_ros1 = channel.message_encoding == "ros1"
+    return common_definition(schema.name, is_ros1=is_ros1, md5sum=channel.metadata.get("md5sum") if is_ros1 else None)

@@ -168,8 +168,8 @@ class Connections:
         channel_id = definition.channel.channel_id
         return self._known.get(channel_id, definition) != definition
 
-    def define(self, definition: Definition, nbr_bytes: int) -> str | None:
-        """Takes a definition; returns what is odd about it.
+    def define(self, definition: Definition, nbr_bytes: int) -> tuple[str, str] | None:
+        """Takes a definition; returns reason and detail of what is odd about it.
 
         Raises:
             RecordError: there are too many.
@@ -182,9 +182,13 @@ class Connections:
         if self._left_bytes < 0 or len(self._known) >= MAX_CHANNELS:
             raise RecordError("the connections of the bag are too many or too large")
         self._known[channel_id] = definition
-        if before is None:
-            return None
-        return f"connection {channel_id} was {before.channel.topic!r} and is now {definition.channel.topic!r}"
+        if before is not None:
+            detail = f"connection {channel_id} was {before.channel.topic!r} and is now {definition.channel.topic!r}"
+            return "channel_redefined", detail
+        if self.from_index.get(channel_id, definition) != definition:
+            detail = f"connection {channel_id} ({definition.channel.topic!r}) is another in the index"
+            return "index_contradicted", detail
+        return None
 
     def resolve(self, channel_id: int) -> Definition:
         """The channel's definition, made up where the bag has none."""

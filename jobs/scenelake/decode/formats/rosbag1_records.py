@@ -1,4 +1,6 @@
-"""Records of ROS 1 bags (http://wiki.ros.org/Bags/Format/2.0): a header of named fields, then data, each with its length.
+"""Records of ROS 1 bags: a header of named fields, then data, each with its length in front.
+
+Source: http://wiki.ros.org/Bags/Format/2.0.
 
 Everything here takes bytes from the file and believes no length before it has been compared with what is there.
 """
@@ -10,7 +12,8 @@ from dataclasses import dataclass
 import lz4.frame
 
 from scenelake.decode.formats.blocks import Channel, Definition, Schema, Source
-from scenelake.decode.formats.mcap_chunk import ChunkError
+from scenelake.decode.formats.mcap_chunk import ChunkError, Inflation
+from scenelake.decode.formats.ros_types import defined
 
 MAGIC = b"#ROSBAG V2.0\n"
 MESSAGE, BAG_HEADER, INDEX_DATA, CHUNK, CHUNK_INFO, CONNECTION = 2, 3, 4, 5, 6, 7
@@ -159,19 +162,23 @@ def parse_connection(fields: Fields, data: bytes | memoryview) -> Definition:
     channel = Channel(connection_id, connection_id, topic, "ros1", metadata)
     if not type_name:
         return Definition(channel, None, "schema_unknown")
-    return Definition(channel, Schema(connection_id, type_name, "ros1msg", inner.get(b"message_definition", b"")))
+    return defined(channel, Schema(connection_id, type_name, "ros1msg", inner.get(b"message_definition", b"")))
 
 
-def open_chunk(compression: bytes, data: memoryview, claimed: int, *, is_cut: bool) -> memoryview:
+def open_chunk(compression: bytes, data: memoryview, claimed: int, inflation: Inflation, *, is_cut: bool) -> memoryview:
     """A chunk's uncompressed records, at most ``claimed`` bytes.
 
     Args:
         is_cut: the file ends within the chunk, so that fewer come out of it.
 
     Raises:
-        ChunkError: unknown compression, or the bytes do not decompress to what is claimed.
+        ChunkError: unknown compression, the bytes do not decompress to what is claimed, or too much was inflated.
     """
-    records = data[: claimed + 1] if compression == b"none" else _decompressed(compression, data, claimed, is_cut)
+    if compression == b"none":
+        records = data[: claimed + 1]
+    else:
+        inflation.add(claimed)
+        records = _decompressed(compression, data, claimed, is_cut)
     if len(records) > claimed or (len(records) < claimed and not is_cut):
         raise ChunkError("chunk_size_mismatch", f"claims {claimed} bytes and holds {len(records)} or more")
     return records

@@ -96,16 +96,17 @@ class _Heads:
         self.time_ns = np.zeros(len(starts), np.uint64)
         header_bytes = data_starts - starts - 2 * U32.size
         order = np.argsort(header_bytes, kind="stable")
-        lengths, firsts = np.unique(header_bytes[order], return_index=True)
-        for length, rows in zip(lengths.tolist(), np.split(order, firsts[1:]), strict=True):
-            if len(rows):
-                self._read(rows, length)
+        lengths, counts = np.unique(header_bytes, return_counts=True)
+        first = 0
+        for length, count in zip(lengths.tolist(), counts.tolist(), strict=True):
+            self._read(order[first : first + count], length)
+            first += count
 
     def _read(self, rows: np.ndarray, length: int) -> None:
         """Records with headers of one length: those like the first message at once, the others one by one."""
         while len(rows) and not self._read_one(int(rows[0]), length):
             rows = rows[1:]
-        if 1 < len(rows) and length <= _MAX_COLUMN_HEADER_BYTES:
+        if len(rows) > 1 and length <= _MAX_COLUMN_HEADER_BYTES:
             rows = self._read_alike(rows, length)
         for row in rows.tolist():
             self._read_one(row, length)
@@ -141,7 +142,8 @@ class _Heads:
         self.channel_id[alike] = np.ascontiguousarray(headers[:, connection : connection + 4]).view("<i4")[:, 0]
         stamps = np.ascontiguousarray(headers[:, time : time + 8]).view("<u4").astype(np.uint64)
         self.time_ns[alike] = stamps[:, 0] * np.uint64(1_000_000_000) + stamps[:, 1]
-        return rows[~same]
+        others: np.ndarray = rows[~same]
+        return others
 
 
 def _places(header: bytes) -> dict[bytes, int]:

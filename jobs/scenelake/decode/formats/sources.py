@@ -1,17 +1,22 @@
 """Random access to an object's bytes, wherever they lie: memory is a few windows, whatever the object's size."""
 
 import os
+import tempfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from scenelake.contracts.errors import TransientError
+from scenelake.contracts.errors import BadInputError, TransientError
 from scenelake.contracts.ids import MERKLE_BLOCK_BYTES
+from scenelake.decode.formats.blocks import Source
 
 WINDOW_BYTES = 4 * 1024 * 1024
+MAX_SPOOLED_BYTES = 32 * 1024 * 1024 * 1024
+"""Larger objects are not copied to a temporary file; fetch them to one of your own and use ``FileSource``."""
 
 
 class MemorySource:
@@ -32,6 +37,7 @@ class FileSource:
     """A local file, read by windows so that a walk over small records does not cost a system call for each."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._file = os.open(path, os.O_RDONLY)
         self._size = os.fstat(self._file).st_size
         self._window = memoryview(b"")
@@ -137,3 +143,25 @@ class RangedSource:
         if len(data) != length:
             raise TransientError(f"{len(data)} of {length} bytes came back at byte {offset}")
         return data
+
+
+@contextmanager
+def local_path(source: Source, max_bytes: int = MAX_SPOOLED_BYTES) -> Iterator[Path]:
+    """A path of the object, for libraries that open files themselves.
+
+    What is not a local file already is copied to a temporary one, which lasts as long as the context.
+
+    Raises:
+        BadInputError: reason ``object_too_large`` for a copy of more than ``max_bytes``.
+    """
+    if isinstance(source, FileSource):
+        yield source.path
+        return
+    if source.size_bytes > max_bytes:
+        detail = f"the object holds {source.size_bytes} bytes, at most {max_bytes} are copied to a temporary file"
+        raise BadInputError(detail, reason="object_too_large")
+    with tempfile.NamedTemporaryFile(prefix="object-") as spooled:
+        for at in range(0, source.size_bytes, WINDOW_BYTES):
+            spooled.write(source.read(at, min(WINDOW_BYTES, source.size_bytes - at)))
+        spooled.flush()
+        yield Path(spooled.name)

@@ -13,9 +13,10 @@ import numpy as np
 from scenelake.contracts.errors import BadInputError
 
 MAX_FEATURES = 4096
-MAX_VALUES = 1_000_000
-"""Byte strings of one feature. An episode of 100,000 steps has as many images."""
-MAX_INTEGERS = 8_000_000
+MAX_VALUES = 500_000
+"""Byte strings of one record: an episode of 50,000 steps with ten images and texts each."""
+MAX_INTEGER_BYTES = 4 * 1024 * 1024
+"""Integers of one record, which take eight times as much in memory."""
 _KINDS = {1: "bytes", 2: "float", 3: "int64"}
 
 
@@ -30,6 +31,10 @@ class Feature:
 
     kind: str = ""
     spans: list[tuple[int, int]] = field(default_factory=list)
+
+    def count(self, record: memoryview) -> int:
+        """Values of the feature."""
+        return len(self.spans) if self.kind == "bytes" else len(self.numbers(record))
 
     def numbers(self, record: memoryview) -> np.ndarray:
         """(n,) float32 or int64; a view where the record has them in one run of floats."""
@@ -47,22 +52,25 @@ def read_example(record: memoryview) -> dict[str, Feature]:
         BadInputError: reason ``example_invalid`` or ``example_too_large``.
     """
     features: dict[str, Feature] = {}
+    nbr_values = nbr_bytes = 0
     for number, start, end in _fields(record, 0, len(record)):
         if number != 1:
             continue
         for entry, entry_start, entry_end in _fields(record, start, end):
             if entry != 1:
                 continue
-            name, feature = _entry(record, entry_start, entry_end)
+            name, feature = _entry(record, entry_start, entry_end, MAX_VALUES - nbr_values)
             features[name] = feature
-            if len(features) > MAX_FEATURES:
-                raise BadInputError(f"more than {MAX_FEATURES} features", reason="example_too_large")
+            nbr_values += len(feature.spans)
+            nbr_bytes += sum(e - s for s, e in feature.spans) if feature.kind == "int64" else 0
+            if len(features) > MAX_FEATURES or nbr_bytes > MAX_INTEGER_BYTES:
+                raise _too_large(f"{len(features)} features, {nbr_bytes} bytes of integers")
     if not features:
         raise _invalid("expected a tf.train.Example with features, found none")
     return features
 
 
-def _entry(record: memoryview, start: int, end: int) -> tuple[str, Feature]:
+def _entry(record: memoryview, start: int, end: int, max_values: int) -> tuple[str, Feature]:
     name, feature = "", Feature()
     for number, at, exclusive_end in _fields(record, start, end):
         if number == 1:
@@ -71,11 +79,11 @@ def _entry(record: memoryview, start: int, end: int) -> tuple[str, Feature]:
             except UnicodeDecodeError as error:
                 raise _invalid(f"a feature's name is not UTF-8 at byte {at}") from error
         elif number == 2:
-            feature = _feature(record, at, exclusive_end)
+            feature = _feature(record, at, exclusive_end, max_values)
     return name, feature
 
 
-def _feature(record: memoryview, start: int, end: int) -> Feature:
+def _feature(record: memoryview, start: int, end: int, max_values: int) -> Feature:
     feature = Feature()
     for kind, list_start, list_end in _fields(record, start, end):
         if kind not in _KINDS:
@@ -85,8 +93,8 @@ def _feature(record: memoryview, start: int, end: int) -> Feature:
         for number, at, exclusive_end in _fields(record, list_start, list_end):
             if number == 1:
                 feature.spans.append((at, exclusive_end))
-                if len(feature.spans) > MAX_VALUES:
-                    raise BadInputError(f"a feature with more than {MAX_VALUES} values", reason="example_too_large")
+                if len(feature.spans) > max_values:
+                    raise _too_large(f"more than {MAX_VALUES} values")
         if feature.kind == "float" and any((e - s) % 4 for s, e in feature.spans):
             raise _invalid(f"floats that do not fill the {list_end - list_start} bytes at byte {list_start}")
     return feature
@@ -127,8 +135,6 @@ def _varint(record: memoryview, at: int, end: int) -> tuple[int, int]:
 def _varints(packed: np.ndarray) -> np.ndarray:
     """Packed varints as int64, all at once."""
     ends = np.flatnonzero(packed < 0x80)
-    if len(ends) > MAX_INTEGERS:
-        raise BadInputError(f"a feature with more than {MAX_INTEGERS} integers", reason="example_too_large")
     if len(packed) and (not len(ends) or ends[-1] != len(packed) - 1):
         raise _invalid("an integer without an end")
     starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
@@ -141,6 +147,10 @@ def _varints(packed: np.ndarray) -> np.ndarray:
         part = (packed[starts[there] + position] & 0x7F).astype(np.uint64)
         values[there] |= part << np.uint64(7 * position)
     return values.view(np.int64)
+
+
+def _too_large(detail: str) -> BadInputError:
+    return BadInputError(f"an Example of {detail}", reason="example_too_large")
 
 
 def _invalid(detail: str) -> BadInputError:

@@ -15,9 +15,10 @@ from scenelake.decode.formats.blocks import Source
 
 HEAD = struct.Struct("<QI")
 TAIL_BYTES = 4
+MAX_PROBLEMS = 1000
+"""A file with more is given up at that point: the rest of it is one last problem."""
 _MASK_DELTA = 0xA282EAD8
 _CRC_BYTES = _SEARCH_BYTES = 1024 * 1024
-_POLYNOMIAL = 0x82F63B78
 
 
 def masked_crc(data: bytes | memoryview) -> int:
@@ -42,6 +43,9 @@ def read_records(source: Source, max_record_bytes: int, problems: list[Problem])
     """
     at, size = 0, source.size_bytes
     while at < size:
+        if len(problems) >= MAX_PROBLEMS:
+            problems.append(Problem("too_many_problems", f"more than {MAX_PROBLEMS} problems", at, size))
+            return
         head = bytes(source.read(at, HEAD.size))
         if not starts_with_record(head):
             following = _next_head(source, at + 1)
@@ -73,35 +77,34 @@ def _next_head(source: Source, start: int) -> int:
     size = source.size_bytes
     for offset in range(start, size, _SEARCH_BYTES):
         window = np.frombuffer(bytes(source.read(offset, _SEARCH_BYTES + HEAD.size - 1)), np.uint8)
-        if len(window) < HEAD.size:
+        count = len(window) - HEAD.size + 1
+        if count <= 0:
             break
-        bytes_at = np.lib.stride_tricks.sliding_window_view(window, HEAD.size)
-        # No record has 4 GiB, so four bytes of its length are zero: nearly all places are out at once.
-        places = np.flatnonzero(~bytes_at[:, 4:8].any(axis=1))
-        found = bytes_at[places]
-        sound = places[_masked_crcs(found[:, :8]) == np.ascontiguousarray(found[:, 8:12]).view("<u4")[:, 0]]
-        for place in sound.tolist():
-            length = HEAD.unpack_from(window, place)[0]
+        # No record has 4 GiB, so four bytes of its length are zero: in most data nearly all places are out at once.
+        is_zero = window == 0
+        places = np.flatnonzero(is_zero[4:][:count] & is_zero[5:][:count] & is_zero[6:][:count] & is_zero[7:][:count])
+        stored = sum(window[places + 8 + i].astype(np.uint32) << np.uint32(8 * i) for i in range(4))
+        for place in places[_masked_crcs(window, places) == stored].tolist():
+            length = int(window[place : place + 8].view("<u8")[0])
             if offset + place + HEAD.size + length + TAIL_BYTES <= size:
                 return int(offset + place)
     return size
 
 
-def _masked_crcs(lengths: np.ndarray) -> np.ndarray:
-    """``masked_crc`` of each row of (n, 8) uint8, (n,) uint32."""
-    crc = np.full(len(lengths), 0xFFFFFFFF, np.uint32)
-    for column in range(lengths.shape[1]):
-        crc = _TABLE[(crc ^ lengths[:, column]) & 0xFF] ^ (crc >> np.uint32(8))
-    crc = ~crc
+def _masked_crcs(window: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """``masked_crc`` of the 8 bytes at each place, the last four of which are zero, (n,) uint32.
+
+    A CRC is linear: that of the bytes is that of each byte alone, added up.
+    """
+    crc = np.full(len(places), _CRC_OF_ZEROS, np.uint32)
+    for position, table in enumerate(_CRC_OF_BYTE):
+        crc ^= table[window[places + position]]
     masked: np.ndarray = (crc >> np.uint32(15) | crc << np.uint32(17)) + np.uint32(_MASK_DELTA)
     return masked
 
 
-def _crc_table() -> np.ndarray:
-    table = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        table = (table >> np.uint32(1)) ^ np.where(table & 1, np.uint32(_POLYNOMIAL), np.uint32(0))
-    return table
-
-
-_TABLE = _crc_table()
+_CRC_OF_ZEROS = extend(0, bytes(8))
+_CRC_OF_BYTE = [
+    np.array([extend(0, bytes(at) + bytes([byte]) + bytes(7 - at)) ^ _CRC_OF_ZEROS for byte in range(256)], np.uint32)
+    for at in range(4)
+]

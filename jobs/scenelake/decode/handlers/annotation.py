@@ -3,7 +3,21 @@
 from typing import Any
 
 from scenelake.contracts.modalities import Modality
-from scenelake.decode.values import ChannelFacts, Decoded, real, ros_header, ros_pose, ros_vector, text
+from scenelake.decode.values import (
+    ChannelFacts,
+    Decoded,
+    KeepRawError,
+    pose,
+    protobuf_stamp,
+    real,
+    ros_header,
+    ros_pose,
+    ros_vector,
+    text,
+)
+
+_CATEGORY_KEYS = ("category", "class", "label", "type")
+_OTHER_SHAPES = ("arrows", "spheres", "cylinders", "lines", "triangles", "texts", "models")
 
 
 def ros_detections(message: dict[str, Any], channel: ChannelFacts) -> Decoded:
@@ -15,6 +29,31 @@ def ros_detections(message: dict[str, Any], channel: ChannelFacts) -> Decoded:
     stamp_ns, frame_id = ros_header(message)
     rows = [_row(item, frame_id, channel) for item in message["detections"]]
     return Decoded(Modality.ANNOTATION, rows, stamp_ns, frame_id)
+
+
+def foxglove_scene_update(message: Any, channel: ChannelFacts) -> Decoded:
+    """``foxglove.SceneUpdate`` whose entities are cubes: a row per cube; anything else is a drawing and stays raw.
+
+    The category is the entity's metadata of that name, or of ``class``, ``label`` or ``type``.
+    """
+    entities = list(message.entities)
+    if not entities or any(not len(e.cubes) or any(len(getattr(e, s)) for s in _OTHER_SHAPES) for e in entities):
+        raise KeepRawError("scene_update_not_boxes")
+    rows = [_cube_row(entity, cube, channel) for entity in entities for cube in entity.cubes]
+    return Decoded(Modality.ANNOTATION, rows, protobuf_stamp(entities[0]), entities[0].frame_id or None)
+
+
+def _cube_row(entity: Any, cube: Any, channel: ChannelFacts) -> dict[str, Any]:
+    said = {text(pair.key).lower(): text(pair.value) for pair in entity.metadata}
+    at, turn, size = cube.pose.position, cube.pose.orientation, cube.size
+    return {
+        "track_id": text(entity.id) or None,
+        "category": next((said[key] for key in _CATEGORY_KEYS if said.get(key)), None),
+        "frame_id": text(entity.frame_id) or None,
+        "sensor_from_box": pose((at.x, at.y, at.z), (turn.w, turn.x, turn.y, turn.z)),
+        "size_m": [real(size.x), real(size.y), real(size.z)],
+        "source": channel.schema_name,
+    }
 
 
 def _row(item: dict[str, Any], frame_id: str | None, channel: ChannelFacts) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from scenelake.decode.values import ChannelFacts, Decoded, int32, protobuf_stamp
 
 
 def ros_camera_info(message: dict[str, Any], _channel: ChannelFacts) -> Decoded:
+    """``sensor_msgs/CameraInfo``; ROS 1 names its matrices in capitals."""
     stamp_ns, frame_id = ros_header(message)
-    matrix, distortion = message["k"], message["d"]
+    matrix, distortion = (message["k"], message["d"]) if "k" in message else (message["K"], message["D"])
     return _calibration(
         (message["width"], message["height"]), text(message["distortion_model"]), matrix, distortion, stamp_ns, frame_id
     )

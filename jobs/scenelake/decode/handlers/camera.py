@@ -3,8 +3,12 @@
 import struct
 from typing import Any
 
+import numpy as np
+
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.modalities import Modality
+from scenelake.decode.handlers.depth import compressed_depth, depth_columns, is_depth, is_depth_png
+from scenelake.decode.handlers.video import video_frame
 from scenelake.decode.values import (
     ChannelFacts,
     Decoded,
@@ -15,6 +19,7 @@ from scenelake.decode.values import (
     ros_header,
     text,
 )
+from scenelake.decode.video_bitstream import video_codec
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _SIZES = struct.Struct(">HH")
@@ -31,6 +36,11 @@ def ros_compressed_image(message: dict[str, Any], channel: ChannelFacts) -> Deco
 
 def foxglove_compressed_image(message: Any, channel: ChannelFacts) -> Decoded:
     return _compressed(message.data, message.format, protobuf_stamp(message), message.frame_id or None, channel)
+
+
+def encoded_image(data: memoryview, channel: ChannelFacts) -> Decoded:
+    """A JPEG or PNG without a message around it."""
+    return _compressed(np.frombuffer(data, np.uint8), "", None, None, channel)
 
 
 def ros_image(message: dict[str, Any], channel: ChannelFacts) -> Decoded:
@@ -96,14 +106,20 @@ def _invalid(detail: str) -> BadInputError:
 def _compressed(data: Any, declared: str, stamp_ns: int | None, frame_id: str | None, channel: ChannelFacts) -> Decoded:
     image = octets_view(data)
     words = declared.lower()
+    if "compresseddepth" in words:
+        return compressed_depth(declared, image, stamp_ns, frame_id)
+    if video_codec(words) is not None:
+        return video_frame(words, image, stamp_ns, frame_id, channel)
     is_claimed = not words or any(name in words for name in ("jpeg", "jpg", "png"))
     try:
         image_format, width_px, height_px = image_size(image)
     except BadInputError:
-        if not is_claimed or "compresseddepth" in words:
+        if not is_claimed:
             raise KeepRawError("image_format_unsupported") from None
         raise
-    row = {"image": image, "image_format": image_format, "width_px": width_px, "height_px": height_px}
+    row: dict[str, Any] = {"image": image, "image_format": image_format, "width_px": width_px, "height_px": height_px}
+    if is_depth_png(channel, image):
+        row |= depth_columns("16UC1")
     return _image(row, stamp_ns, frame_id, channel, _truncation(image_format, image))
 
 
@@ -129,20 +145,24 @@ def _raw(
             f"{width_px}x{height_px} pixels in rows of {stride_bytes} bytes contradict {len(image)} bytes",
             reason="image_size_contradicted",
         )
-    row = {
+    row: dict[str, Any] = {
         "image": image,
         "image_format": encoding,
         "width_px": width_px,
         "height_px": height_px,
         "row_stride_bytes": stride_bytes,
     }
+    if is_depth(channel, encoding):
+        row |= depth_columns(encoding)
     return _image(row, stamp_ns, frame_id, channel, None)
 
 
 def _image(
     row: dict[str, Any], stamp_ns: int | None, frame_id: str | None, channel: ChannelFacts, reason: str | None
 ) -> Decoded:
-    modality = Modality.RADAR if channel.modality is Modality.RADAR else Modality.CAMERA
+    modality = Modality.DEPTH if "depth_encoding" in row else Modality.CAMERA
+    if channel.modality is Modality.RADAR:
+        modality = Modality.RADAR
     if modality is Modality.RADAR and row.pop("row_stride_bytes", None) not in (None, row["width_px"]):
         raise KeepRawError("radar_image_stride")
     return Decoded(

@@ -27,14 +27,14 @@ class DecodedColumns:
     """What became of n messages of one layout.
 
     Attributes:
-        stamp_ns: (n,) int64.
+        stamp_ns: (n,) int64; None where the type has none.
         frame: of each message; empty for none.
         columns: of the modality's table, (n * rows_per_message) rows, those of one message together.
         is_good: (n,) bool; the others must be read one by one.
     """
 
     modality: Modality
-    stamp_ns: np.ndarray
+    stamp_ns: np.ndarray | None
     frame: TextColumn
     columns: dict[str, pa.Array]
     is_good: np.ndarray
@@ -60,7 +60,7 @@ def imu(messages: Columns, _channel: ChannelFacts) -> DecodedColumns:
         "covariance": number_lists(covariance, (covariance != 0).any(axis=1)),
         "frame_id": texts(frame, empty_is_null=True),
     }
-    return DecodedColumns(Modality.IMU, _stamps(messages), frame, columns, _all(messages))
+    return DecodedColumns(Modality.IMU, stamps(messages), frame, columns, _all(messages))
 
 
 def odometry(messages: Columns, channel: ChannelFacts) -> DecodedColumns:
@@ -77,7 +77,7 @@ def odometry(messages: Columns, channel: ChannelFacts) -> DecodedColumns:
         "child_frame_id": texts(messages.text("child_frame_id"), empty_is_null=True),
         "source": repeated_text(channel.schema_name, messages.size),
     }
-    return DecodedColumns(Modality.EGO_POSE, _stamps(messages), frame, columns, is_finite)
+    return DecodedColumns(Modality.EGO_POSE, stamps(messages), frame, columns, is_finite)
 
 
 def pose_stamped(messages: Columns, channel: ChannelFacts) -> DecodedColumns:
@@ -89,7 +89,7 @@ def pose_stamped(messages: Columns, channel: ChannelFacts) -> DecodedColumns:
         "frame_id": texts(frame, empty_is_null=True),
         "source": repeated_text(channel.schema_name, messages.size),
     }
-    return DecodedColumns(Modality.EGO_POSE, _stamps(messages), frame, columns, is_finite)
+    return DecodedColumns(Modality.EGO_POSE, stamps(messages), frame, columns, is_finite)
 
 
 def transforms(messages: Columns, channel: ChannelFacts) -> DecodedColumns:
@@ -118,7 +118,7 @@ def transforms(messages: Columns, channel: ChannelFacts) -> DecodedColumns:
         rows = rows.take(pa.array(by_message))
     columns = {name: rows[name].combine_chunks() for name in rows.column_names}
     return DecodedColumns(
-        Modality.TRANSFORM, _stamps(items[0]), _frame(items[0].text("header.frame_id")), columns, is_good, len(items)
+        Modality.TRANSFORM, stamps(items[0]), _frame(items[0].text("header.frame_id")), columns, is_good, len(items)
     )
 
 
@@ -136,7 +136,7 @@ def nav_sat_fix(messages: Columns, _channel: ChannelFacts) -> DecodedColumns:
         "covariance": number_lists(covariance, has_covariance),
         "frame_id": texts(frame, empty_is_null=True),
     }
-    return DecodedColumns(Modality.GNSS, _stamps(messages), frame, columns, _all(messages))
+    return DecodedColumns(Modality.GNSS, stamps(messages), frame, columns, _all(messages))
 
 
 def joint_state(messages: Columns, channel: ChannelFacts) -> DecodedColumns:
@@ -150,7 +150,7 @@ def joint_state(messages: Columns, channel: ChannelFacts) -> DecodedColumns:
             raise NotByColumnsError(f"{len(names)} names and {values.shape[1]} {name} values")
         columns[name] = number_lists(values, np.full(messages.size, values.shape[1] > 0))
     modality = Modality.ACTION if channel.modality is Modality.ACTION else Modality.ROBOT_STATE
-    return DecodedColumns(modality, _stamps(messages), frame, columns, _all(messages))
+    return DecodedColumns(modality, stamps(messages), frame, columns, _all(messages))
 
 
 def can_frame(messages: Columns, _channel: ChannelFacts) -> DecodedColumns:
@@ -167,7 +167,7 @@ def can_frame(messages: Columns, _channel: ChannelFacts) -> DecodedColumns:
         "is_extended": numbers(_integers(messages, "is_extended") != 0, pa.bool_()),
         "data": blobs(data.view(np.uint8), np.where(is_good, nbr_bytes, 0)),
     }
-    return DecodedColumns(Modality.CAN, _stamps(messages), frame, columns, is_good)
+    return DecodedColumns(Modality.CAN, stamps(messages), frame, columns, is_good)
 
 
 COLUMN_HANDLERS: dict[str, ColumnHandler] = {
@@ -177,6 +177,7 @@ COLUMN_HANDLERS: dict[str, ColumnHandler] = {
     "nav_msgs/Odometry": odometry,
     "geometry_msgs/PoseStamped": pose_stamped,
     "tf2_msgs/TFMessage": transforms,
+    "tf/tfMessage": transforms,
     "can_msgs/Frame": can_frame,
 }
 """By ROS type (``ros2msg.short_name``)."""
@@ -186,10 +187,11 @@ def _all(messages: Columns) -> np.ndarray:
     return np.ones(messages.size, bool)
 
 
-def _stamps(messages: Columns) -> np.ndarray:
-    seconds, nanoseconds = (_integers(messages, f"header.stamp.{part}") for part in ("sec", "nanosec"))
-    stamps: np.ndarray = seconds * 1_000_000_000 + nanoseconds
-    return stamps
+def stamps(messages: Columns, name: str = "header.stamp") -> np.ndarray:
+    """The messages' own times in ns, (n,) int64, as ``values.ros_stamp`` has them."""
+    seconds, nanoseconds = (_integers(messages, f"{name}.{part}") for part in ("sec", "nanosec"))
+    found: np.ndarray = seconds * 1_000_000_000 + nanoseconds
+    return found
 
 
 def _integers(messages: Columns, name: str) -> np.ndarray:

@@ -65,6 +65,18 @@ def ros_pose_stamped(message: dict[str, Any], channel: ChannelFacts) -> Decoded:
     return Decoded(Modality.EGO_POSE, [row], stamp_ns, frame_id)
 
 
+def foxglove_pose(message: Any, channel: ChannelFacts) -> Decoded:
+    """``foxglove.PoseInFrame``, the twin of ``geometry_msgs/PoseStamped``."""
+    at, turn = message.pose.position, message.pose.orientation
+    frame_id = message.frame_id or None
+    row = {
+        "world_from_ego": pose((at.x, at.y, at.z), (turn.w, turn.x, turn.y, turn.z)),
+        "frame_id": frame_id,
+        "source": channel.schema_name,
+    }
+    return Decoded(Modality.EGO_POSE, [row], protobuf_stamp(message), frame_id)
+
+
 def ros_transforms(message: dict[str, Any], channel: ChannelFacts) -> Decoded:
     """``tf2_msgs/TFMessage``: a row per transform; the message's time is its first transform's."""
     rows = [

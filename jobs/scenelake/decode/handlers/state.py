@@ -7,7 +7,6 @@ from scenelake.contracts.modalities import Modality
 from scenelake.decode.values import (
     ChannelFacts,
     Decoded,
-    KeepRawError,
     int32,
     reals,
     ros_header,
@@ -50,13 +49,6 @@ def json_episode(message: Any, _channel: ChannelFacts) -> Decoded:
         "task": None if task is None else text(task),
     }
     return Decoded(Modality.EPISODE, [row], _json_stamp(message))
-
-
-def ros_string(message: dict[str, Any], channel: ChannelFacts) -> Decoded:
-    """``std_msgs/String`` on a channel of instructions; other strings have no table."""
-    if channel.modality is not Modality.LANGUAGE:
-        raise KeepRawError("no_table")
-    return Decoded(Modality.LANGUAGE, [{"text": text(message["data"])}], None)
 
 
 def _modality(channel: ChannelFacts) -> Modality:

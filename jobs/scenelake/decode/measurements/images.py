@@ -89,7 +89,7 @@ def image_statistics(data: memoryview, image_format: str, width_px: int, height_
     """Statistics of a JPEG or PNG; None for other formats, images too large, and images that do not decode."""
     if width_px * height_px > MAX_PIXELS:
         return None
-    grey = _grey(data, image_format)
+    grey = _grey(data, image_format, height_px // SCALE, width_px // SCALE)
     if grey is None or min(grey.shape) < 3:
         return None
     values = grey.astype(np.float32)
@@ -105,10 +105,17 @@ def image_statistics(data: memoryview, image_format: str, width_px: int, height_
     )
 
 
-def _grey(data: memoryview, image_format: str) -> np.ndarray | None:
+def _grey(data: memoryview, image_format: str, min_height: int, min_width: int) -> np.ndarray | None:
     if image_format == "jpeg":
         try:
-            decoded = simplejpeg.decode_jpeg(data, colorspace="GRAY", fastdct=True, fastupsample=True, min_factor=SCALE)
+            decoded = simplejpeg.decode_jpeg(
+                data,
+                colorspace="GRAY",
+                fastdct=True,
+                fastupsample=True,
+                min_height=max(min_height, 1),
+                min_width=max(min_width, 1),
+            )
         except ValueError:
             return None
         return np.asarray(decoded)[:, :, 0]

@@ -1,0 +1,129 @@
+"""The peers of decode: what each does and does not do, and the environment that it is given."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.recordings import KINDS
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CACHE = Path.home() / ".cache" / "scenelake" / "benchmark-peers"
+INSTALL_SECONDS = 900
+
+
+class PeerUnavailableError(Exception):
+    """The peer cannot be installed or run here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Someone else's way to do it.
+
+    Attributes:
+        name: of the folder below ``benchmarks/peers``.
+        does: what it checks, hashes and writes, for a reader of the table.
+        lacks: what it does not do that ours does.
+        kinds: of recordings that it is run on.
+        runs_ours: it needs our package and the repository's versions.
+    """
+
+    name: str
+    title: str
+    does: str
+    lacks: str
+    kinds: tuple[str, ...] = KINDS
+    runs_ours: bool = False
+
+
+STOCK = Peer(
+    "stock",
+    "`mcap` + `mcap-ros2-support` + `pyarrow`",
+    "CRCs; SHA-256 of the file, of each message and of what it writes; index; columns, points too",
+    "reads a local file; no limit to what a chunk may claim, no salvage",
+)
+MCAP_NUMPY = Peer(
+    "mcap_numpy",
+    "`mcap` + NumPy by hand + `pyarrow`",
+    "as the stock path; small messages of a topic as one structured array",
+    "as the stock path; the types at hand only, one layout for each topic; transforms stay raw",
+)
+ROSBAGS = Peer(
+    "rosbags_reader",
+    "`rosbags` + `pyarrow`",
+    "CRCs; SHA-256 of the file, of each message and of what it writes; index; columns, points too",
+    "reads a local file; no sequence and publish time; no salvage",
+)
+HFLOW = Peer(
+    "hflow_transform",
+    "HFlow's transform",
+    "CRCs; writes one canonical MCAP, images re-encoded as H.264 (by design; most of its time)",
+    "reads a local file; no hash, no index rows, no columns: messages other than images are copied",
+)
+DAFT = Peer(
+    "daft_mcap",
+    "Daft's `read_mcap` + `write_parquet`",
+    "one row for each message, its bytes as Python `repr` text",
+    "no CRC, no hash, no decoding, no columns",
+)
+RAY = Peer(
+    "ray_data",
+    "Ray Data with our task",
+    "the same function on the same drops as our Spark run",
+    "nothing: it is the engine that differs",
+    ("mixed", "imu"),
+    runs_ours=True,
+)
+PEERS = (STOCK, MCAP_NUMPY, ROSBAGS, HFLOW, DAFT)
+ABSENT = (
+    (
+        "LeRobot's conversion",
+        "starts from its own recorder or a script for each robot, not from MCAP: nothing to compare",
+    ),
+    ("py123d", "converts published data sets (nuScenes, AV2, …), not recordings: nothing to compare"),
+)
+
+
+def interpreter(peer: Peer, cache: Path, progress: Callable[[str], None]) -> Path:
+    """The peer's own Python, with nothing but its requirements; made on first use, outside the repository.
+
+    Raises:
+        PeerUnavailableError: it cannot be installed.
+    """
+    requirements = REPOSITORY / "benchmarks" / "peers" / peer.name / "requirements.txt"
+    lock = REPOSITORY / "requirements.txt"
+    sources = [requirements, lock] if peer.runs_ours else [requirements]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    folder = cache / f"{peer.name}-{digest}"
+    python = folder / "bin" / "python"
+    complete = folder / ".complete"
+    if complete.exists():
+        return python
+    progress(f"decode: making an environment for {peer.name}")
+    uv = _uv()
+    _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
+    constraints = ["--constraint", str(lock)] if peer.runs_ours else []
+    _run([uv, "pip", "install", "--quiet", "--python", str(python), "--requirement", str(requirements), *constraints])
+    complete.touch()
+    return python
+
+
+def _uv() -> str:
+    beside = Path(sys.executable).parent / "uv"
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if found is None:
+        raise PeerUnavailableError("uv is not installed")
+    return found
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise PeerUnavailableError(f"not installed within {INSTALL_SECONDS} s") from error
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise PeerUnavailableError(f"cannot be installed: {' '.join(lines)[:300]}")
