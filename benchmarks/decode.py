@@ -22,7 +22,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from benchmarks.decode_ours import LANDING, split_config
+from benchmarks.decode_ours import DRIVE, LANDING, split_config
 from benchmarks.decode_peers import CACHE, PEERS, RAY, REPOSITORY, Peer, PeerUnavailableError, interpreter
 from benchmarks.decode_ratios import LIMIT_NAMES, combined, cores_for_target, goals, ratio, serial_sum
 from benchmarks.peers.measuring import Facts, Step
@@ -51,8 +51,12 @@ class Recording:
     written: Written
 
     @property
+    def key(self) -> str:
+        return f"{DRIVE}/{self.path.name}"
+
+    @property
     def uri(self) -> str:
-        return f"s3://{LANDING}/{self.path.name}"
+        return f"s3://{LANDING}/{self.key}"
 
     @property
     def size_bytes(self) -> int:
@@ -98,8 +102,8 @@ class Bench:
         if (kind, seconds) not in self._recordings:
             path = self._folder / f"{kind}-{seconds:g}.mcap"
             written = write_recording(kind, path, seconds)
-            self._s3.upload_file(str(path), LANDING, path.name)
-            self._recordings[kind, seconds] = Recording(path, written)
+            recording = self._recordings[kind, seconds] = Recording(path, written)
+            self._s3.upload_file(str(path), LANDING, recording.key)
             self._progress(
                 f"decode: {path.name}, {written.nbr_messages} messages, {written.payload_bytes / 1e6:.0f} MB"
             )
@@ -109,14 +113,15 @@ class Bench:
         """Forgets the recordings of a kind."""
         for key, recording in list(self._recordings.items()):
             if key[0] == kind:
-                self._s3.delete_object(Bucket=LANDING, Key=recording.path.name)
+                self._s3.delete_object(Bucket=LANDING, Key=recording.key)
                 recording.path.unlink()
                 del self._recordings[key]
 
     def measure(self, candidates: Sequence[Candidate], tiny: Recording, recording: Recording) -> dict[str, Facts]:
         """All candidates in turns; the best of each."""
         runs: dict[str, list[Facts]] = {candidate.name: [] for candidate in candidates}
-        for _ in range(self._repeats):
+        for turn in range(self._repeats):
+            self._progress(f"decode: {recording.path.stem}, turn {turn + 1} of {self._repeats}")
             for candidate in candidates:
                 if not any("error" in run for run in runs[candidate.name]):
                     runs[candidate.name].append(self.once(candidate, tiny, recording))

@@ -26,6 +26,7 @@ from scenelake.decode.task import BlockRange, DecodeTask, PartOfDrop, SplitPlan
 from scenelake.runtime.settings import Settings
 
 LANDING = "landing"
+DRIVE = "fleet/vehicle/drive"
 NBR_PARTS = 8
 """Parts of a split object: enough for four tasks to end at about the same time."""
 
@@ -103,7 +104,7 @@ def drops_of(step: Step) -> list[Drop]:
     size_bytes = step.path.stat().st_size
     key = split_uri(step.uri)[1]
     return [
-        Drop(f"{number:064x}", LANDING, key, "null", size_bytes, "etag", 0, "fleet", "vehicle", "drive", "drive")
+        Drop(f"{number:064x}", LANDING, key, "null", size_bytes, "etag", 0, *DRIVE.split("/"), "drive")
         for number in range(step.options.get("nbr_drops", 1))
     ]
 

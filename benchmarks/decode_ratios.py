@@ -34,6 +34,8 @@ def combined(runs: Sequence[Figures], *, payload_bytes: int, nbr_messages: int) 
         "messages_per_cpu_s": round(nbr_messages / cpu_s),
         "runs": len(good),
     }
+    if len(good) < len(runs):
+        found["failed_run"] = next(run["error"] for run in runs if "error" in run)
     for name in ("session_start_cpu_s", "nbr_parts", "peak_task_mb", "written_bytes"):
         if name in good[0]:
             found[name] = max(run[name] for run in good)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scenelake.contracts.drops import Drop
 from scenelake.contracts.errors import BadInputError
-from scenelake.contracts.paths import LakePaths, parse_drop_key
+from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import DropOutcome, DropVerdict, Problem
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.decoding import Decoding
@@ -45,7 +45,7 @@ def decode_object(
             Decoding(object_sha256, recipe, config, paths, sink, scratch, folder) as decoding,
         ):
             try:
-                whole = decoding.run(open_reader(source, config, parse_drop_key(drop.key).file, siblings))
+                whole = decoding.run(open_reader(source, config, name_in_drive(drop), siblings))
                 outcome = merge_parts(
                     [whole], drop, object_sha256=object_sha256, size_bytes=source.size_bytes, recipe=recipe
                 )
@@ -80,9 +80,14 @@ def decode_part(
         tempfile.TemporaryDirectory(prefix="scenelake-part-") as scratch,
         Decoding(object_sha256, recipe, config, paths, sink, Path(scratch), folder, part.number) as decoding,
     ):
-        outcome = decoding.run(open_reader(source, config, parse_drop_key(drop.key).file, siblings), part)
+        outcome = decoding.run(open_reader(source, config, name_in_drive(drop), siblings), part)
     sink.write(part_uri(folder, part.number), json.dumps(outcome.to_json(), indent=1, sort_keys=True).encode())
     return outcome
+
+
+def name_in_drive(drop: Drop) -> str:
+    """The object's path in its drive, by which a part of a dataset knows its place."""
+    return drop.key.split("/", 3)[-1]
 
 
 def part_uri(folder: str, number: int) -> str:

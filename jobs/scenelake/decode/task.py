@@ -16,7 +16,7 @@ from typing import Protocol
 from scenelake.contracts.drops import Drop
 from scenelake.contracts.errors import BadInputError, TransientError
 from scenelake.contracts.ids import MERKLE_BLOCK_BYTES
-from scenelake.contracts.paths import LakePaths, parse_drop_key
+from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import DropOutcome, PayloadFile, table_file
 from scenelake.contracts.tables import MESSAGE_INDEX
 from scenelake.decode.config import DecodeConfig
@@ -24,6 +24,7 @@ from scenelake.decode.drop import (
     OUTCOME_FILE,
     decode_object,
     decode_part,
+    name_in_drive,
     part_uri,
     write_outcome,
     write_rejection,
@@ -123,7 +124,7 @@ class DecodeTask:
             return done
         try:
             with self._source(storage, drop) as source, self._siblings(storage, drop) as siblings:
-                reader = open_reader(source, self.config, parse_drop_key(drop.key).file, siblings)
+                reader = open_reader(source, self.config, name_in_drive(drop), siblings)
                 return SplitPlan(drop, source.size_bytes, tuple(reader.parts(self.config.part_bytes)))
         except FileNotFoundError as error:
             missing = BadInputError(f"version {drop.version_id} is not in the bucket", reason="object_missing")
@@ -188,7 +189,7 @@ class DecodeTask:
     @contextmanager
     def _siblings(self, storage: Storage, drop: Drop) -> Iterator[Siblings]:
         """The newest versions of the objects in the drop's drive, by their names in it."""
-        drive_uri = drop.uri.removesuffix(parse_drop_key(drop.key).file)
+        drive_uri = drop.uri.removesuffix(name_in_drive(drop))
         with ExitStack() as opened:
 
             def open_source(name: str) -> RangedSource:

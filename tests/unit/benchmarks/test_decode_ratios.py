@@ -32,8 +32,9 @@ def test_the_best_run_is_kept_with_the_spread():
     assert (found["mb_per_cpu_s"], found["messages_per_cpu_s"], found["peak_rss_mb"]) == (300.0, 50, 120)
 
 
-def test_a_failed_run_counts_only_where_none_succeeded():
-    assert combined([{"error": "no"}, run(1.0)], payload_bytes=1, nbr_messages=1)["runs"] == 1
+def test_a_failed_run_is_told_and_counts_where_none_succeeded():
+    found = combined([{"error": "no"}, run(1.0)], payload_bytes=1, nbr_messages=1)
+    assert (found["runs"], found["failed_run"], found["cpu_s"]) == (1, "no", 1.0)
     assert combined([{"error": "no"}], payload_bytes=1, nbr_messages=1) == {"error": "no"}
     assert combined([], payload_bytes=1, nbr_messages=1) == {"error": "not run"}
 

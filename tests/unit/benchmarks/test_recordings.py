@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from benchmarks.decode_limits import blocks_of, hashed_together
-from benchmarks.decode_ours import checked, drops_of, task_of
+from benchmarks.decode_ours import DRIVE, LANDING, checked, drops_of, task_of
 from benchmarks.peers.measuring import Step
 from benchmarks.recordings import JOINTS, KINDS, NBR_CAN_IDS, Written, write_recording
 from mcap.reader import make_reader
@@ -45,7 +45,7 @@ def made(tmp_path_factory) -> Made:
 
 
 def decoded(path: Path, folder: Path):
-    step = Step(path, f"s3://landing/{path.name}", folder, options={"is_local": True})
+    step = Step(path, f"s3://{LANDING}/{DRIVE}/{path.name}", folder, options={"is_local": True})
     return task_of(step)(drops_of(step)[0])
 
 

@@ -1,5 +1,6 @@
 """Our CDR reader against the recording writer's serialiser, and against garbage."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from scenelake.adapters.recording_writer import ros_typestore
 from scenelake.contracts.errors import BadInputError
 from scenelake.decode.formats.cdr import MAX_ELEMENTS, compile_plan, read_cdr
-from scenelake.decode.formats.ros2msg import parse_definitions, short_name
+from scenelake.decode.formats.cdr_columns import read_columns
+from scenelake.decode.formats.ros2msg import MAX_SCHEMA_FIELDS, parse_definitions, short_name
 
 STORE = ros_typestore()
 MIXED = """\
@@ -97,6 +99,53 @@ def test_the_number_of_nested_messages_is_bounded() -> None:
     with pytest.raises(BadInputError, match="more than") as error:
         read_cdr(_plan("p/msg/T", "I[] a\n" + "=" * 80 + "\nMSG: p/I\nuint8 x"), data)
     assert error.value.reason == "message_too_large"
+
+
+def test_the_fields_of_nested_messages_are_bounded() -> None:
+    """A byte of a message must not become a hundred in memory."""
+    inner = "\n".join(f"uint8 x{i}" for i in range(100))
+    plan = _plan("p/msg/T", "I[] a\n" + "=" * 80 + f"\nMSG: p/I\n{inner}")
+    for count, is_read in ((MAX_ELEMENTS // 100, True), (MAX_ELEMENTS // 100 + 1, False)):
+        data = memoryview(b"\0\1\0\0" + count.to_bytes(4, "little") + bytes(100 * count))
+        if is_read:
+            assert len(read_cdr(plan, data)["a"]) == count
+        else:
+            with pytest.raises(BadInputError) as error:
+                read_cdr(plan, data)
+            assert error.value.reason == "message_too_large"
+
+
+def test_the_fields_of_a_schema_are_bounded_and_a_refusal_is_remembered() -> None:
+    text = "bool a\n" * (MAX_SCHEMA_FIELDS + 1)
+    errors = []
+    for _ in range(2):
+        with pytest.raises(BadInputError, match="fields") as error:
+            parse_definitions("p/msg/T", text.encode())
+        errors.append(error.value)
+    assert errors[0] is not errors[1]
+    many = "bool a" + "".join(f"\n{'=' * 20}\nMSG: p/I{i}\nbool a" for i in range(MAX_SCHEMA_FIELDS + 1))
+    with pytest.raises(BadInputError, match="fields"):
+        parse_definitions("p/msg/T", many.encode())
+
+
+def test_only_a_line_feed_ends_a_line() -> None:
+    found = parse_definitions("p/msg/T", "bool a # one\u2028two\x0cthree\r\nfloat64 b\r\n".encode())
+    assert [f.name for f in found["p/T"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_messages_of_as_many_lengths_as_there_are_cost_no_more_each(step: int) -> None:
+    plan = _plan("p/msg/T", "uint8[] a")
+    seconds = []
+    for nbr in (2_000, 16_000):
+        sizes = 8 + np.arange(nbr) // 2 * step
+        ends = np.cumsum(sizes)
+        body = memoryview(bytes(int(ends[-1])))
+        started = time.process_time()
+        groups, alone = read_columns(plan, body, ends - sizes, ends)
+        seconds.append((time.process_time() - started) / nbr)
+        assert len(alone) + sum(len(rows) for rows, _ in groups) == nbr
+    assert seconds[1] < 3 * seconds[0] + 1e-6
 
 
 @pytest.mark.parametrize("head", [b"", b"\0", b"\0\1\0", b"\0\3\0\0", b"\0\7\0\0", b"\1\0\0\0"])

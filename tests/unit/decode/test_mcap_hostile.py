@@ -329,10 +329,17 @@ def test_a_million_tiny_chunks_cost_as_much_each_as_a_thousand() -> None:
     assert seconds[1] < 3 * seconds[0]
 
 
-def test_bits_of_real_writers_frames_are_all_seen() -> None:
-    """Every single bit of every top-level frame of an indexed file: no message is lost or changed in silence."""
+@pytest.mark.parametrize("use_chunking", [True, False])
+def test_bits_of_real_writers_frames_are_all_seen(use_chunking: bool) -> None:
+    """Every single bit of every top-level frame: no message is lost or changed in silence."""
     buffer = io.BytesIO()
-    writer = Writer(buffer, chunk_size=200, compression=CompressionType.ZSTD)
+    writer = Writer(
+        buffer,
+        chunk_size=200,
+        compression=CompressionType.ZSTD,
+        use_chunking=use_chunking,
+        enable_data_crcs=not use_chunking,
+    )
     writer.start("p", "l")
     channel = writer.register_channel("/t", "json", 0)
     for i in range(12):

@@ -282,15 +282,14 @@ class McapReader:
 
     def _check_by_summary(self, opcode: int, body: memoryview, offset: int) -> None:
         """A definition outside chunks has no CRC but the data section's: the summary's copy is a second witness."""
-        is_same = self._definitions.in_summary(opcode, body)
-        if is_same is not True or not self._read_summary().has_crc:
-            self._needs_data_crc = True
-        if is_same is False:
+        self._needs_data_crc = True
+        if self._definitions.in_summary(opcode, body) is False:
             detail = f"the definition (opcode {opcode:#04x}) is another one in the summary"
             self._problems.report("definition_contradicted", detail, offset, offset + FRAME.size + len(body))
 
     def _check_data_crc_of(self, summary: Summary) -> None:
         """Checks the data section where the walk over it did not come to its end."""
+        self._needs_data_crc = True
         offset = (summary.start or 0) - FRAME.size - 4
         if offset >= len(MAGIC):
             opcode, length = FRAME.unpack(self._source.read(offset, FRAME.size))

@@ -26,7 +26,6 @@ class Summary:
         recorded: messages by channel id according to the Statistics record.
         start: offset of the summary, or of the footer in a file without one: where the data section ends. None when
             the file has no footer.
-        has_crc: whether what it says was checked by a CRC.
         chunk_starts, chunk_lengths: of the chunk records, as they are listed.
     """
 
@@ -35,7 +34,6 @@ class Summary:
     schemas: dict[int, Schema] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
     start: int | None = None
-    has_crc: bool = False
     chunk_starts: "array[int]" = field(default_factory=lambda: array("q"))
     chunk_lengths: "array[int]" = field(default_factory=lambda: array("q"))
 
@@ -63,7 +61,7 @@ def read_summary(source: Source, max_record_bytes: int, max_definition_bytes: in
     exclusive_end = source.size_bytes - len(MAGIC) - 4
     if footer.summary_crc and crc_of(source, footer.summary_start, exclusive_end) != footer.summary_crc:
         return Summary("the summary's CRC does not hold", start=footer.summary_start)
-    summary = Summary(start=footer.summary_start, has_crc=footer.summary_crc != 0)
+    summary = Summary(start=footer.summary_start)
     try:
         _read_records(source, footer.summary_start, at_footer, summary, max_record_bytes, max_definition_bytes)
     except RecordError as error:

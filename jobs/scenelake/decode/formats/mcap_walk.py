@@ -74,11 +74,12 @@ def heads(body: memoryview, offsets: np.ndarray) -> np.ndarray:
     """Structured array (n,) of the message records' headers; every offset leaves room for one."""
     if not len(offsets):
         return np.empty(0, _HEAD)
+    if len(offsets) == 1:
+        return np.frombuffer(body, _HEAD, 1, int(offsets[0]))
     data = np.frombuffer(body, np.uint8)
-    if len(offsets) > 1:
-        steps = np.diff(offsets)
-        if (steps == steps[0]).all():
-            return np.ndarray((len(offsets),), _HEAD, data, int(offsets[0]), (int(steps[0]),))
+    steps = np.diff(offsets)
+    if (steps == steps[0]).all():
+        return np.ndarray((len(offsets),), _HEAD, data, int(offsets[0]), (int(steps[0]),))
     rows = np.lib.stride_tricks.sliding_window_view(data, _HEAD_BYTES)[offsets]
     return np.ascontiguousarray(rows).view(_HEAD)[:, 0]
 
