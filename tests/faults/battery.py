@@ -20,12 +20,15 @@ from scenelake.runtime.settings import Settings
 from scenelake.stack.up import status
 
 NO_FAULT, FIRST_COMMIT, KILLS, CONFLICTS = "none", "kill -9 at the first commit", "kill -9", "commit conflicts"
+SWEEP = "sweep"
 SHARES = (0.05, 0.20)
 _KILL_SECONDS, _FIRST_SECONDS = 1500, 240
 _SETTLE_SECONDS, _SETTLE_SECONDS_PER_DROP = 240, 0.4
 _SAY_EVERY_SECONDS = 15
 _WARM_WAVES = 4
 _LONG_LEASE_SECONDS = 900
+_ORPHAN_GRACE_SECONDS = 4 * 3600
+"""Longer than the battery: what killed attempts leave behind is the sweep's, which comes at the end."""
 
 Fault = Callable[[Bench], Did]
 
@@ -68,6 +71,7 @@ class Battery:
             self.stack.keep_only_the_data()
             if not only or CONFLICTS in only:
                 self.try_fault(bench, CONFLICTS, self._conflicts)
+            self.try_fault(bench, SWEEP, self._sweep)
             outcomes = self.compared(bench)
         kills, seconds = dict(self.killing.points), time.monotonic() - started_at
         return Run(self.seed, self.scale, tuple(outcomes), kills, seconds=seconds)
@@ -131,6 +135,13 @@ class Battery:
         jobs = Jobs(self.stack.home, environment)
         return commit_conflicts(bench, jobs, lambda: register_all(bench.landing, environment, self.stack.home))
 
+    def _sweep(self, bench: Bench) -> Did:
+        """No fault, but its end: nothing that the faults left behind may outlast a sweep without grace."""
+        environment = job_environment(bench.stack.home, bench.landing.settings.endpoint_url or "")
+        Jobs(bench.stack.home, environment).run("scenelake.serialise.sweep_job", ["--remove", "--grace-days", "0"])
+        left = audit(bench.stack.home, ["--grace-seconds", "0"])
+        return Did("what nobody refers to is removed", broken=left.problems)
+
     def try_fault(self, bench: Bench, name: str, fault: Fault, *, heal: bool = True) -> None:
         """Runs one fault to the end of its drops and judges it.
 
@@ -144,9 +155,9 @@ class Battery:
         did = fault(bench)
         if heal:
             bench.stack.wounds.heal()
-        notes = [*did.notes, *(self._settle(bench) if name != CONFLICTS else ())]
+        notes = [*did.notes, *(self._settle(bench) if name not in (CONFLICTS, SWEEP) else ())]
         bench.stack.wounds.heal()
-        judgement = audit(bench.stack.home)
+        judgement = audit(bench.stack.home, ["--grace-seconds", str(_ORPHAN_GRACE_SECONDS)])
         outcome = Outcome(
             fault=name, dose=did.dose, seed=self.seed, nbr_events=bench.stack.nbr_handled() - nbr_before,
             wanted_events=did.wanted_events, nbr_kills=did.nbr_kills, wanted_kills=did.wanted_kills,
