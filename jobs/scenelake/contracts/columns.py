@@ -98,7 +98,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "payload_bytes": (I64, "Size of the message as recorded."),
     "payload_hash": (
         STR,
-        "BLAKE3 of the message as recorded, first 32 hex digits; messages up to 1 KiB share one with others.",
+        "BLAKE3 of the message as recorded, first 32 hex digits; messages up to 4 KiB share one with others.",
     ),
     # synchronisation
     "delta_ns": (I64, "Matched time minus keyframe time; of the nearest row even where it is out of tolerance."),

@@ -7,7 +7,7 @@ from scenelake.contracts.columns import COLUMNS
 from scenelake.decode.formats.cdr_columns import TextColumn
 
 _REALS = COLUMNS["covariance"][0]
-_TEXTS = COLUMNS["names"][0]
+_TEXTS = pa.list_(pa.field("element", pa.dictionary(pa.int32(), pa.string())))
 
 
 def numbers(values: np.ndarray, kind: pa.DataType, is_valid: np.ndarray | None = None) -> pa.Array:
@@ -40,16 +40,14 @@ def texts(column: TextColumn, *, empty_is_null: bool = False) -> pa.DictionaryAr
 
 
 def text_lists(columns: list[TextColumn], nbr_rows: int) -> pa.ListArray:
-    """A list column of strings, (n, k), from its k elements."""
+    """A list column of strings, (n, k), from its k elements, dictionary-encoded."""
+    values = [v for c in columns for v in c.values]
+    firsts = np.cumsum([0, *(len(c.values) for c in columns[:-1])])
+    codes = np.empty((nbr_rows, len(columns)), np.int32)
+    for position, (column, first) in enumerate(zip(columns, firsts.tolist(), strict=True)):
+        codes[:, position] = column.codes + first
+    flat = pa.DictionaryArray.from_arrays(pa.array(codes.reshape(-1)), pa.array(values, pa.string()))
     offsets = pa.array(np.arange(nbr_rows + 1, dtype=np.int32) * len(columns))
-    if all(len(c.values) == 1 for c in columns):
-        flat = pa.array([c.values[0] for c in columns], pa.string())
-        flat = flat.take(pa.array(np.tile(np.arange(len(columns), dtype=np.int32), nbr_rows)))
-    else:
-        values = [v for c in columns for v in c.values]
-        firsts = np.cumsum([0, *(len(c.values) for c in columns[:-1])])
-        codes = np.stack([c.codes + first for c, first in zip(columns, firsts, strict=True)], axis=1)
-        flat = pa.array(values, pa.string()).take(pa.array(codes.reshape(-1)))
     return pa.ListArray.from_arrays(offsets, flat, type=_TEXTS)
 
 

@@ -10,7 +10,7 @@ from scenelake.contracts.ids import SAMPLE_DATA_KEY
 from scenelake.decode.formats.blocks import Block
 from scenelake.decode.formats.cdr_columns import TextColumn
 
-SMALL_MESSAGE_BYTES = 1024
+SMALL_MESSAGE_BYTES = 4096
 """Messages up to here share a hash with the other small ones of their chunk (``payload_hashes``)."""
 
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

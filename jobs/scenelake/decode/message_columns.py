@@ -101,6 +101,8 @@ def _row_type(table: str) -> pa.StructType:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_plain(kind.value_type)))
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 

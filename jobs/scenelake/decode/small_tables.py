@@ -10,6 +10,8 @@ from scenelake.contracts.stages import table_file
 from scenelake.contracts.tables import DECODED, GOLD, decoded_schema
 from scenelake.decode.sinks import Sink
 
+_ENCODED = pa.dictionary(pa.int32(), pa.string())
+_ENCODED_LIST = pa.list_(pa.field("element", _ENCODED))
 _DISTINCT = frozenset(("sample_data_id", "annotation_id"))
 _GIVEN_LATER = frozenset(("sample_data_id", "channel", "timestamp_ns", "object_sha256", "drive_date"))
 
@@ -89,8 +91,7 @@ def small_writer(path: Path, table: str) -> pq.ParquetWriter:
     """
     schema = written_schema(table)
     leaves = {f.name: f"{f.name}.list.element" if pa.types.is_list(f.type) else f.name for f in schema}
-    texts = [f.name for f in schema if pa.types.is_dictionary(f.type)]
-    texts += [leaves[f.name] for f in schema if pa.types.is_list(f.type) and pa.types.is_string(f.type.value_type)]
+    texts = [leaves[f.name] for f in schema if f.type in (_ENCODED, _ENCODED_LIST)]
     return pq.ParquetWriter(
         path,
         schema,
@@ -106,13 +107,15 @@ def small_writer(path: Path, table: str) -> pq.ParquetWriter:
 @cache
 def written_schema(table: str) -> pa.Schema:
     """``small_schema`` with its strings dictionary-encoded in memory; in the file they are strings."""
-    encoded = pa.dictionary(pa.int32(), pa.string())
-    return pa.schema(
-        [
-            f.with_type(encoded) if pa.types.is_string(f.type) and f.name not in _DISTINCT else f
-            for f in small_schema(table)
-        ]
-    )
+    return pa.schema([f.with_type(_written_type(f)) for f in small_schema(table)])
+
+
+def _written_type(field: pa.Field) -> pa.DataType:
+    if field.name not in _DISTINCT and pa.types.is_string(field.type):
+        return _ENCODED
+    if pa.types.is_list(field.type) and pa.types.is_string(field.type.value_type):
+        return _ENCODED_LIST
+    return field.type
 
 
 @cache
