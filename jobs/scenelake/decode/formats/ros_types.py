@@ -1,5 +1,8 @@
 """ROS message types: from a recording's schema to a plan for reading its messages."""
 
+from dataclasses import replace
+from functools import lru_cache
+
 from scenelake.contracts.errors import BadInputError
 from scenelake.decode.formats.blocks import Channel, Definition, Schema
 from scenelake.decode.formats.cdr import Plan, compile_plan
@@ -9,10 +12,14 @@ from scenelake.decode.formats.ros_registry import common_definition
 
 __all__ = ["defined", "ros_plan", "short_name"]
 
+_CACHED_PLANS = 128
+"""A schema holds at most a megabyte, and real ones a few kilobytes."""
+
 
 def defined(channel: Channel, schema: Schema) -> Definition:
     """A channel with its schema, whose problem is ``definition_missing`` when nothing defines the type."""
-    is_missing = not schema.data.strip() and _common(channel, schema) is None
+    md5sum = channel.metadata.get("md5sum")
+    is_missing = not schema.data.strip() and _common(channel.message_encoding, md5sum, schema) is None
     return Definition(channel, schema, "definition_missing" if is_missing else None)
 
 
@@ -26,13 +33,20 @@ def ros_plan(definition: Definition) -> Plan:
     schema, channel = definition.schema, definition.channel
     if schema is None:
         raise BadInputError("the channel has no schema", reason="schema_encoding_unsupported")
-    is_aligned = channel.message_encoding == "cdr"
-    return compile_plan(_definitions(channel, schema, is_aligned), short_name(schema.name), is_aligned=is_aligned)
+    return _plan(channel.message_encoding, channel.metadata.get("md5sum"), replace(schema, schema_id=0))
 
 
-def _definitions(channel: Channel, schema: Schema, is_aligned: bool) -> Definitions:
+@lru_cache(maxsize=_CACHED_PLANS)
+def _plan(message_encoding: str, md5sum: str | None, schema: Schema) -> Plan:
+    """Compiled once for all the channels of a type, however many recordings have it; plans are not changed by use."""
+    is_aligned = message_encoding == "cdr"
+    definitions = _definitions(message_encoding, md5sum, schema, is_aligned)
+    return compile_plan(definitions, short_name(schema.name), is_aligned=is_aligned)
+
+
+def _definitions(message_encoding: str, md5sum: str | None, schema: Schema, is_aligned: bool) -> Definitions:
     if not schema.data.strip():
-        common = _common(channel, schema)
+        common = _common(message_encoding, md5sum, schema)
         if common is None:
             raise BadInputError(f"{schema.name}: nothing defines the type", reason="definition_missing")
         return parse_definitions(schema.name, common, is_ros1=not is_aligned)
@@ -43,6 +57,6 @@ def _definitions(channel: Channel, schema: Schema, is_aligned: bool) -> Definiti
     return parse_definitions(schema.name, schema.data, is_ros1=not is_aligned)
 
 
-def _common(channel: Channel, schema: Schema) -> bytes | None:
-    is_ros1 = channel.message_encoding == "ros1"
-    return common_definition(schema.name, is_ros1=is_ros1, md5sum=channel.metadata.get("md5sum") if is_ros1 else None)
+def _common(message_encoding: str, md5sum: str | None, schema: Schema) -> bytes | None:
+    is_ros1 = message_encoding == "ros1"
+    return common_definition(schema.name, is_ros1=is_ros1, md5sum=md5sum if is_ros1 else None)
