@@ -26,7 +26,7 @@ class BadInputError(ScenelakeError):
 
     Args:
         message: what was expected and what came, naming the file and the field.
-        reason: a short stable code, for example ``not_mcap``; it is stored and counted.
+        reason: a short stable code, for example ``format_unknown``; it is stored and counted.
         byte_offset: where in the file the trouble starts, when that is known.
     """
 

@@ -157,7 +157,7 @@ def test_ruling_time(
 
 @pytest.mark.parametrize(
     ("data", "reason", "where"),
-    [(b"", "empty_object", 0), (b"not an mcap at all", "not_mcap", 0), (b"\x89MCAP0\r\n", "truncated", 8)],
+    [(b"", "empty_object", 0), (b"not an mcap at all", "format_unknown", 0), (b"\x89MCAP0\r\n", "truncated", 8)],
 )
 def test_a_bad_object_is_rejected_with_file_and_byte(
     tmp_path: Path, decode: Callable[..., Any], data: bytes, reason: str, where: int

@@ -42,4 +42,8 @@ def open_reader(source: Source, config: DecodeConfig, name: str = "", siblings: 
     of_dataset = open_dataset_reader(source, start, config, name, siblings or NO_SIBLINGS)
     if of_dataset is not None:
         return of_dataset
-    raise BadInputError(f"expected the MCAP magic {MCAP_MAGIC!r}, got {start[:8]!r}", reason="not_mcap", byte_offset=0)
+    raise BadInputError(
+        f"expected an MCAP file, a ROS bag, or a part of a LeRobot or RLDS dataset, got {start[:8]!r}",
+        reason="format_unknown",
+        byte_offset=0,
+    )
