@@ -115,7 +115,8 @@ class Lake:
         """Puts an object, tells the ledger and returns the drop's id."""
         self._now_ns += SECOND_NS
         version_id = str(self._now_ns)
-        self.objects.write(f"s3://{self.settings.landing_bucket}/{key}@{version_id}", content)
+        for version in (f"@{version_id}", ""):
+            self.objects.write(f"s3://{self.settings.landing_bucket}/{key}{version}", content)
         found = ObjectVersion(self.settings.landing_bucket, key, version_id, len(content), "e")
         read = lambda _, limit: StoredBytes(content[:limit], self._now_ns)  # noqa: E731
         return admit(self.ledger, found, self._now_ns, read).drop.drop_id
