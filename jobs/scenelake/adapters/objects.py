@@ -186,6 +186,9 @@ def _translated(uri: str, operation: str) -> Iterator[None]:
         raise TransientError(f"{uri}: {operation}: {error}") from error
 
 
+_UNFINISHED = ".unfinished"
+
+
 class LocalObjects:
     """The same on a local folder: ``s3://bucket/key`` is ``<root>/bucket/key``. One version per object."""
 
@@ -209,22 +212,27 @@ class LocalObjects:
         return ObjectInfo(uri, len(self.read(uri)), "local", modified_at_ns=self._path(uri).stat().st_mtime_ns)
 
     def write(self, uri: str, data: bytes) -> None:
-        path = self._path(uri)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
-        os.replace(file.name, path)
+        with self._writing(uri) as file:
+            file.write_bytes(data)
 
     def write_file(self, uri: str, path: Path) -> None:
+        with self._writing(uri) as file:
+            try:
+                os.link(path, file)
+            except OSError:
+                shutil.copyfile(path, file)
+
+    @contextmanager
+    def _writing(self, uri: str) -> Iterator[Path]:
+        """A file that becomes the object at the end; nothing unfinished lies where ``list`` looks."""
         target = self._path(uri)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            copy = Path(folder) / target.name
-            try:
-                os.link(path, copy)
-            except OSError:
-                shutil.copyfile(path, copy)
-            os.replace(copy, target)
+        folder = self._root / _UNFINISHED
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            file = Path(scratch) / "object"
+            yield file
+            os.replace(file, target)
 
     def write_if_absent(self, uri: str, data: bytes) -> bool:
         path = self._path(uri)
