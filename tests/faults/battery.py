@@ -87,7 +87,7 @@ class Battery:
             self.say(f"the stack runs: {settings.airflow_url}")
             bench = new_bench(self.stack, Landing(settings, self.journal), self.seed, self.scale, self.say)
             self.killing = Killing(bench)
-            self.orders = Orders(bench, bench.amount(KILLS_PER_POINT))
+            self.orders = Orders(self.killing, bench.amount(KILLS_PER_POINT, 2))
             yield bench
         finally:
             self.stack.stop()
@@ -118,7 +118,7 @@ class Battery:
         return Did("failpoints recorded", notes=(f"{len(self.stack.wounds.seen())} failpoints",))
 
     def _kill_first(self, bench: Bench) -> Did:
-        return kill_at_first_commit(bench, self.killing, self.orders, deadline=time.monotonic() + _FIRST_SECONDS)
+        return kill_at_first_commit(bench, self.orders, deadline=time.monotonic() + _FIRST_SECONDS)
 
     def _kill(self, bench: Bench) -> Did:
         deadline = time.monotonic() + max(120.0, self.kill_seconds * bench.scale)
@@ -126,7 +126,7 @@ class Battery:
         if info is None:
             raise HarnessError(f"no stack runs under {self.stack.home}")
         airflow = AirflowApi(info.airflow_url, info.airflow_user, info.airflow_password)
-        return kill_everywhere(bench, self.killing, self.orders, airflow, deadline=deadline)
+        return kill_everywhere(bench, self.orders, airflow, deadline=deadline)
 
     def _conflicts(self, bench: Bench) -> Did:
         settings = bench.landing.settings

@@ -1,6 +1,7 @@
 """Kill -9 at every failpoint: the process that passes it, or another part of the stack while it waits there."""
 
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,26 +26,18 @@ ONCE = ("iceberg.create.before", "iceberg.create.after")
 """Failpoints that only a lake's first commit passes."""
 ONE_AT_A_TIME = ("register_drop.", "event_runner.")
 """A message that meets more kills than its queue allows receives is dead, and its drop then waits for the sweep."""
-ON_ARRIVAL = (
-    "register_drop.",
-    "event_runner.",
-    "doorbell.",
-    "claim.",
-    "decode.outcome.",
-    "decode.payload_file.",
-    "decode.table.",
-)
-"""Failpoints that a drop passes once, when it is new. They come first: a build that is killed at every later point
-keeps its place, and no new drop is claimed meanwhile."""
-_ARRIVAL_SHARE = 0.45
-"""Of the time for the kills, before the other points are armed although some of these still wait."""
+OF_RECONCILER = ("reconcile.", "sweep.", "audit.", "redrive.")
+AT_THEIR_OWN_PACE = (*ONE_AT_A_TIME, *OF_RECONCILER, "doorbell.", *ONCE)
+"""What does not stand in a build's way. A build's own points see their kills in rounds: a point that is armed anew
+while later ones still wait for their first kill would keep every build from reaching them."""
 VICTIMS = (SPARK, COMMITTER, WORKER, TRIGGERER, SCHEDULER, EVENTS)
 _COMMITTER_MODULE = "scenelake.serialise.job"
 RECONCILE_DAG = "reconcile_daily"
-_OF_RECONCILER = ("reconcile.", "sweep.", "audit.", "redrive.")
-_FEW_WAITING = 20
+_FEW_WAITING, _MANY_WAITING = 20, 60
 _WAVE_EVERY_SECONDS = 6.0
 _REST_SECONDS = 8.0
+_LONGEST_ROUND_SECONDS = 150.0
+"""Then the next round begins, so that a point which is passed rarely holds up none of the others."""
 _POLL_SECONDS = 0.5
 _SAY_EVERY_SECONDS = 20
 
@@ -57,15 +50,21 @@ class Load:
     nbr_waves: int = 0
     fed_at: float = 0.0
 
-    def feed(self) -> None:
+    def feed(self, *, needs_events: bool = False) -> None:
+        """Puts a wave when little waits; a single object otherwise, if an order waits for an event to arrive."""
         landing, now = self.bench.landing, time.monotonic()
         # Wave by wave, so that each is claimed alone and several builds run at a time. What is queued counts as
         # well: while the event runner is dead, nothing waits in the ledger.
         if now - self.fed_at < _WAVE_EVERY_SECONDS:
             return
-        if landing.nbr_waiting() + landing.nbr_queued(landing.settings.event_queue_url) < _FEW_WAITING:
+        nbr_waiting = landing.nbr_waiting() + landing.nbr_queued(landing.settings.event_queue_url)
+        if nbr_waiting < _FEW_WAITING:
             self.wave()
-            self.fed_at = now
+        elif needs_events and nbr_waiting < _MANY_WAITING:
+            self.bench.put(self.bench.new_drive(nbr_parts=1))
+        else:
+            return
+        self.fed_at = now
 
     def wave(self) -> None:
         """Two drives of two objects; in turn also a bad file, a duplicate, a marker, a recording in a folder."""
@@ -141,51 +140,43 @@ class Killing:
         }
 
 
-def kill_at_first_commit(bench: Bench, killing: Killing, orders: "Orders", *, deadline: float) -> Did:
+def kill_at_first_commit(bench: Bench, orders: "Orders", *, deadline: float) -> Did:
     """Kills where only the very first commit of a lake passes: tables are created once."""
-    orders.renew(ONCE, nbr_halts=0)
+    orders.renew(ONCE)
     Load(bench).wave()
     # Not a moment's rest: the commit may succeed at the first try that nobody kills.
-    wait_until(deadline, lambda: not orders.renew(ONCE, rest_seconds=0, nbr_halts=0), _POLL_SECONDS)
-    killing.harvest()
-    return _did(bench, killing, ONCE, orders.nbr_kills, killing.points.total())
+    wait_until(deadline, lambda: not orders.renew(ONCE), _POLL_SECONDS)
+    return _did(orders, ONCE, orders.killing.points.total())
 
 
-def kill_everywhere(bench: Bench, killing: Killing, orders: "Orders", airflow: AirflowApi, *, deadline: float) -> Did:
-    """Keeps one order at every failpoint that was ever passed, under load, until each has seen its kills.
+def kill_everywhere(bench: Bench, orders: "Orders", airflow: AirflowApi, *, deadline: float) -> Did:
+    """Keeps orders at every failpoint that was ever passed, under load, until each has seen its kills.
 
-    A failpoint sees its kills first, then one halt during which another part of the stack is killed. Points that
-    only appear now, because only a kill leads to them, are taken up as they come.
+    Points that only appear now, because only a kill leads to them, are taken up as they come.
     """
-    wounds, load, nbr_before = bench.stack.wounds, Load(bench), killing.points.total()
+    wounds, load, killing = bench.stack.wounds, Load(bench), orders.killing
+    nbr_before, said_at = killing.points.total(), 0.0
     wounds.record()
-    said_at, started_at = 0.0, time.monotonic()
-    arrived_by = started_at + _ARRIVAL_SHARE * (deadline - started_at)
-
-    def renew() -> bool:
-        points = [p for p in wounds.seen() if p not in ONCE]
-        on_arrival = [p for p in points if p.startswith(ON_ARRIVAL)]
-        if time.monotonic() < arrived_by and orders.renew(on_arrival):
-            return True
-        return orders.renew(points)
-
-    while renew() and time.monotonic() < deadline:
-        killing.harvest()
+    while orders.renew([p for p in wounds.seen() if p not in ONCE]) and time.monotonic() < deadline:
+        left = wounds.armed()
         if time.monotonic() - said_at > _SAY_EVERY_SECONDS:
-            left = wounds.armed()
-            bench.say(f"{killing.points.total()} kills, {len(left)} points armed: {', '.join(left[:6])} …")
+            bench.say(
+                f"{killing.points.total()} kills, round {orders.round}, "
+                f"{len(left)} points armed: {', '.join(left[:6])} …"
+            )
             said_at = time.monotonic()
-        load.feed()
-        if any(name.startswith(_OF_RECONCILER) for name in wounds.armed()):
+        load.feed(needs_events=any(name.startswith(ONE_AT_A_TIME) for name in left))
+        if orders.wants(OF_RECONCILER):
             reconcile_in_airflow(airflow)
         time.sleep(_POLL_SECONDS)
     points = wounds.seen()
     wounds.heal()
     killing.harvest()
-    return _did(bench, killing, points, orders.nbr_kills, killing.points.total() - nbr_before)
+    return _did(orders, points, killing.points.total() - nbr_before)
 
 
-def _did(bench: Bench, killing: Killing, points: Sequence[str], wanted: int, nbr_kills: int) -> Did:
+def _did(orders: "Orders", points: Sequence[str], nbr_kills: int) -> Did:
+    killing, wanted = orders.killing, orders.nbr_kills
     missed = {p: killing.points[p] for p in sorted(points) if killing.points[p] < wanted}
     return Did(
         f"≥ {wanted} at each of {len(points)} failpoints", nbr_kills=nbr_kills,
@@ -198,39 +189,66 @@ def _did(bench: Bench, killing: Killing, points: Sequence[str], wanted: int, nbr
 class Orders:
     """Which orders each failpoint still gets, one at a time.
 
+    One of a point's orders, another one at each point, halts the process that passes, and another part of the stack
+    is killed meanwhile; the rest kill the process itself.
+
     Attributes:
         nbr_kills: at each failpoint.
+        round: a build's own points are armed until each has seen this many kills; then the next round begins.
     """
 
-    bench: Bench
+    killing: Killing
     nbr_kills: int
+    round: int = 1
+    round_since: float = field(default_factory=time.monotonic)
     nbr_armed: Counter[str] = field(default_factory=Counter)
     rests_since: dict[str, float] = field(default_factory=dict)
 
-    def renew(self, points: Sequence[str], *, rest_seconds: float = _REST_SECONDS, nbr_halts: int = 1) -> bool:
-        """Arms what may be armed; False when every point has seen its orders.
+    def wants(self, kinds: tuple[str, ...]) -> bool:
+        """Whether points of a kind that was passed have not seen all their kills, or none was passed yet."""
+        seen = [p for p in self.killing.bench.stack.wounds.seen() if p.startswith(kinds)]
+        return not seen or any(self.killing.points[p] < self.nbr_kills for p in seen)
 
-        What was fired counts, and not what was armed: of two threads that each take an order, one may die of the
-        other's. A point rests for a moment after each order: the pipeline must get past it to reach the others.
+    def renew(self, points: Sequence[str]) -> bool:
+        """Counts what was fired and arms what may be armed; False when every point has seen its kills.
+
+        Kills count, and not orders: of two threads that each take an order, one may die of the other's. A point
+        rests for a moment after each order: the pipeline must get past it to reach the others.
         """
-        wounds, now = self.bench.stack.wounds, time.monotonic()
+        self.killing.harvest()
+        wounds, done = self.killing.bench.stack.wounds, self.killing.points
         armed = {name.rsplit("@", 1)[0] for name in wounds.armed()}
-        fired = Counter((shot["name"], shot["action"]) for shot in wounds.fired().values())
-        is_busy = bool(armed)
-        for point in points:
-            needs_kill = fired[point, "kill"] < self.nbr_kills
-            if point in armed or not (needs_kill or fired[point, "halt"] < nbr_halts):
+        left = [p for p in points if done[p] < self.nbr_kills]
+        self._turn([p for p in left if not p.startswith(AT_THEIR_OWN_PACE)])
+        for point in left:
+            if point in armed or not self._is_due(point):
                 continue
-            is_busy = True
             if point.startswith(ONE_AT_A_TIME) and any(name.startswith(ONE_AT_A_TIME) for name in armed):
-                continue
-            if self.nbr_armed[point] and now - self.rests_since.setdefault(point, now) < rest_seconds:
                 continue
             self.rests_since.pop(point, None)
             armed.add(point)
             self.nbr_armed[point] += 1
-            wounds.arm(point, self.nbr_armed[point], "kill" if needs_kill else "halt")
-        return is_busy
+            wounds.arm(point, self.nbr_armed[point], "halt" if self._is_halt(point) else "kill")
+        return bool(left or armed)
+
+    def _turn(self, of_builds: Sequence[str]) -> None:
+        """Begins the next round when this one is over, or has taken too long."""
+        is_over = all(self.killing.points[p] >= self.round for p in of_builds)
+        if of_builds and (is_over or time.monotonic() - self.round_since > _LONGEST_ROUND_SECONDS):
+            self.round, self.round_since = self.round + 1, time.monotonic()
+
+    def _is_due(self, point: str) -> bool:
+        if not point.startswith(AT_THEIR_OWN_PACE):
+            return self.killing.points[point] < self.round
+        if not self.nbr_armed[point] or point in ONCE:
+            return True
+        return time.monotonic() - self.rests_since.setdefault(point, time.monotonic()) >= _REST_SECONDS
+
+    def _is_halt(self, point: str) -> bool:
+        """Never a point's first kill, and spread over the rest: after a halt most of the stack has to start again."""
+        if point in ONCE or self.nbr_kills < 2:
+            return False
+        return self.killing.points[point] == 1 + zlib.crc32(point.encode()) % (self.nbr_kills - 1)
 
 
 def reconcile_in_airflow(airflow: AirflowApi) -> None:
