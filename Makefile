@@ -30,6 +30,7 @@ $(VENV)/.complete: requirements.txt jobs/pyproject.toml audit/pyproject.toml | p
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e jobs -e audit
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib/python3.11/site-packages >/dev/null || true
+	@$(BIN)/python -m scenelake.adapters.spark_archive 2>/dev/null
 	@touch $@
 
 .PHONY: setup

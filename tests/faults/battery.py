@@ -98,7 +98,8 @@ class Battery:
         return [*self._faults(), CONFLICTS]
 
     def _faults(self) -> dict[str, Fault]:
-        shares = [(service, share) for service in ("s3", "dynamodb", "sqs", "glue") for share in SHARES]
+        shares = [(service, share) for service in ("s3", "dynamodb") for share in SHARES]
+        shares += [(service, max(SHARES)) for service in ("sqs", "glue")]
         return {
             **EVENT_FAULTS,
             KILLS: self._kill,

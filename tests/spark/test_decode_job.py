@@ -1,5 +1,6 @@
 """Decode under a real Spark session: two drops, one of them bad, on a local object store."""
 
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from scenelake.adapters import spark_archive
 from scenelake.adapters.objects import LocalObjects
 from scenelake.adapters.recording_writer import RecordingWriter
 from scenelake.adapters.spark import effective_conf, spark_conf, spark_session
@@ -206,6 +208,19 @@ def test_extra_configuration_wins_and_is_checked() -> None:
     assert "spark.driver.memory" not in spark_conf(Settings(home=home, spark_master="spark://m:7077"))
     with pytest.raises(ConfigurationError, match="got 'nonsense'"):
         spark_conf(Settings(home=home, spark_conf="nonsense"))
+
+
+def test_a_class_archive_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    archive = tmp_path / "spark.jsa"
+    monkeypatch.setattr(spark_archive, "archive_path", lambda: archive)
+    laptop, cluster = Settings(home=tmp_path), Settings(home=tmp_path, spark_master="spark://m:7077")
+    assert "SharedArchiveFile" not in spark_conf(laptop)["spark.driver.extraJavaOptions"]
+    archive.write_bytes(b"not an archive")
+    options = spark_conf(laptop)["spark.driver.extraJavaOptions"]
+    assert options.endswith(f"-XX:SharedArchiveFile={archive}")
+    assert "spark.driver.extraJavaOptions" not in spark_conf(cluster)
+    # An archive that does not fit, for example of another Java, must not keep the JVM from starting.
+    subprocess.run(["java", *options.split(), "-version"], check=True, capture_output=True)
 
 
 def test_the_recipe_changes_with_the_configuration() -> None:

@@ -5,6 +5,7 @@ import sys
 
 from pyspark.sql import SparkSession
 
+from scenelake.adapters.spark_archive import archive_options
 from scenelake.contracts.errors import ConfigurationError
 from scenelake.runtime.settings import Settings
 
@@ -28,9 +29,9 @@ _ON_A_LAPTOP = {
     "spark.driver.memory": "1g",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
-    # The job is over before the optimising compiler or a parallel collector would pay for their start.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto",
 }
+_LAPTOP_JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"
+"""The job is over before the optimising compiler or a parallel collector would pay for their start."""
 
 
 def spark_session(settings: Settings, name: str) -> SparkSession:
@@ -62,7 +63,7 @@ def spark_conf(settings: Settings) -> dict[str, str]:
     if local:
         # Plain local mode fails a job on its first failed task, whatever spark.task.maxFailures says.
         conf["spark.master"] = f"local[{local.group(2) or 1},{TASK_ATTEMPTS}]"
-        conf.update(_ON_A_LAPTOP)
+        conf |= _ON_A_LAPTOP | {"spark.driver.extraJavaOptions": _LAPTOP_JAVA_OPTIONS + archive_options()}
     for pair in filter(None, (p.strip() for p in settings.spark_conf.split(";"))):
         key, equals, value = pair.partition("=")
         if not (equals and key.startswith("spark.")):
