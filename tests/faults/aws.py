@@ -23,7 +23,7 @@ CLOCK_JUMP_SECONDS = 30
 _OF_SOME_REQUESTS = ("short_read", "conditional_lost")
 """Faults of reads or of writes alone; they come on top of the share of all requests."""
 _DISK = "size=64k"
-_DROPS = 40
+_DROPS = 24
 _PATIENCE_SECONDS = 420
 _COMMIT_ROUNDS = 4
 _RETRIED = (ExitCode.TRANSIENT, ExitCode.COMMIT_STATE_UNKNOWN)

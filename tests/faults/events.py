@@ -24,6 +24,8 @@ from scenelake.stack.supervisor import EVENTS
 OBJECTS = 210
 COPIES = 5
 """Every event is sent this often, so each fault has its thousand events and more."""
+_DOUBLED = 360
+"""Of which each event comes three times on average."""
 _VERSIONS = 5
 _LOST_SHARE = 0.8
 """Of five copies all are lost for a third of the objects."""
@@ -110,12 +112,12 @@ class Did:
 def doubled_and_shuffled(bench: Bench) -> Did:
     """Every event one to five times, each copy late by up to three seconds."""
     bench.stack.wounds.aws({"seed": bench.random.randrange(1000), "events": {"copies": [1, 5], "shuffle_seconds": 3.0}})
-    bench.put(bench.shuffled(bench.amount(OBJECTS * 2, PARTS_PER_DRIVE)))
+    bench.put(bench.shuffled(bench.amount(_DOUBLED, PARTS_PER_DRIVE)))
     time.sleep(4)
     counts = bench.stack.wounds.aws_counts().get("events", {})
     return Did(
         "×1–5, late by ≤ 3 s",
-        bench.amount(OBJECTS * COPIES),
+        bench.amount(1000),
         notes=(f"{counts.get('announced', 0)} events sent as {counts.get('sent')}",),
     )
 

@@ -38,12 +38,12 @@ def task_policy(task):
         task.retry_exponential_backoff = False
         task.retries = max(task.retries, 4)
     if task.task_id == "claim_batches":
-        task.max_places = 5
+        task.max_places = 4
 
 
 def dag_policy(dag):
     if dag.dag_id == "build_scenes":
-        dag.max_active_runs = 4
+        dag.max_active_runs = 3
 '''
 
 
