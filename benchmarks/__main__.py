@@ -12,17 +12,23 @@ from typing import Any
 
 import psutil
 
-from benchmarks import decode, decode_report, many_drops, put_to_gold
+from benchmarks import decode, decode_report, loader, many_drops, put_to_gold, synchronise
 from benchmarks.decode_peers import CACHE
 from benchmarks.recordings import KINDS
 from scenelake.runtime.job import code_version
 
 BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "decode": decode.run,
+    "loader": loader.run,
     "many_drops": many_drops.run,
     "put_to_gold": put_to_gold.run,
+    "synchronise": synchronise.run,
 }
-REPORTS: dict[str, Callable[[dict[str, Any], Path], None]] = {"decode": decode_report.write}
+REPORTS: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "decode": decode_report.write,
+    "loader": loader.write,
+    "synchronise": synchronise.write,
+}
 """What is written beside a result's JSON."""
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,10 +46,12 @@ def main() -> None:
     parser.add_argument("--idle", type=int, metavar="SECONDS", help="many_drops: time in which nothing is put")
     parser.add_argument("--drops-per-drive", type=int, help="many_drops: 1 gives each drop a drive of its own")
     parser.add_argument("--scale", type=float, help="decode: length of the recordings; 1 for results that are kept")
-    parser.add_argument("--repeats", type=int, help="decode: turns of which the best is kept")
+    parser.add_argument("--repeats", type=int, help="decode, loader: turns of each")
     parser.add_argument("--kinds", type=lambda text: text.split(","), help=f"decode: of {','.join(KINDS)}")
     parser.add_argument("--no-peers", dest="has_peers", action="store_false", default=None, help="decode: ours alone")
-    parser.add_argument("--cache", type=Path, help=f"decode: folder of the peers' environments; default {CACHE}")
+    parser.add_argument(
+        "--cache", type=Path, help=f"decode, loader: folder of the peers' environments; default {CACHE}"
+    )
     parser.add_argument("--as", dest="file", help="name of the result; default: the benchmark's")
     arguments = parser.parse_args()
     names = arguments.names or list(BENCHMARKS)
@@ -79,6 +87,7 @@ def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     decode_options = ("scale", "repeats", "kinds", "has_peers", "cache")
     known = {
         "decode": {option: getattr(arguments, option) for option in decode_options},
+        "loader": {option: getattr(arguments, option) for option in ("repeats", "cache")},
         "many_drops": {
             "scales": arguments.drops,
             "nbr_singles": arguments.singles,

@@ -1,18 +1,15 @@
 """The peers of decode: what each does and does not do, and the environment that it is given."""
 
-import hashlib
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.environments import CACHE as ENVIRONMENTS
+from benchmarks.environments import EnvironmentUnavailableError, PythonEnvironment
 from benchmarks.recordings import KINDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-CACHE = Path.home() / ".cache" / "scenelake" / "benchmark-peers"
-INSTALL_SECONDS = 900
+CACHE = ENVIRONMENTS / "benchmark-peers"
 
 
 class PeerUnavailableError(Exception):
@@ -94,36 +91,8 @@ def interpreter(peer: Peer, cache: Path, progress: Callable[[str], None]) -> Pat
         PeerUnavailableError: it cannot be installed.
     """
     requirements = REPOSITORY / "benchmarks" / "peers" / peer.name / "requirements.txt"
-    lock = REPOSITORY / "requirements.txt"
-    sources = [requirements, lock] if peer.runs_ours else [requirements]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    folder = cache / f"{peer.name}-{digest}"
-    python = folder / "bin" / "python"
-    complete = folder / ".complete"
-    if complete.exists():
-        return python
-    progress(f"decode: making an environment for {peer.name}")
-    uv = _uv()
-    _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
-    constraints = ["--constraint", str(lock)] if peer.runs_ours else []
-    _run([uv, "pip", "install", "--quiet", "--python", str(python), "--requirement", str(requirements), *constraints])
-    complete.touch()
-    return python
-
-
-def _uv() -> str:
-    beside = Path(sys.executable).parent / "uv"
-    found = str(beside) if beside.exists() else shutil.which("uv")
-    if found is None:
-        raise PeerUnavailableError("uv is not installed")
-    return found
-
-
-def _run(command: list[str]) -> None:
+    constraints = REPOSITORY / "requirements.txt" if peer.runs_ours else None
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise PeerUnavailableError(f"not installed within {INSTALL_SECONDS} s") from error
-    if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise PeerUnavailableError(f"cannot be installed: {' '.join(lines)[:300]}")
+        return PythonEnvironment(peer.name, requirements, constraints).python(cache, progress)
+    except EnvironmentUnavailableError as error:
+        raise PeerUnavailableError(str(error)) from error

@@ -35,6 +35,7 @@ ROW_KEYS: dict[str, tuple[str, ...]] = KEYS | {
     "qc_result": ("scene_id", "channel", "check_name"),
     "quarantine": ("scene_id",),
     "release_scene": ("scene_id",),
+    "clock_fault": ("drive_id", "channel", "fault_kind", "start_ns"),
 }
 """What tells which row of one lake stands for which of the other; rows of any other table are matched whole."""
 

@@ -83,6 +83,16 @@ def test_timebase_depends_on_contracts_and_numpy_alone() -> None:
     assert not bad, bad
 
 
+def test_geometry_depends_on_contracts_timebase_numpy_and_pyarrow_alone() -> None:
+    """Stages, loader, exports and viewer may all import it, so it imports none of them."""
+    ours = ("scenelake.contracts", "scenelake.timebase", "scenelake.geometry")
+    allowed = (*sys.stdlib_module_names, "numpy", "pyarrow", *ours)
+    bad = [
+        str(i) for f in python_files(PACKAGE / "geometry") for i in imports_of(f) if not starts_with(i.module, *allowed)
+    ]
+    assert not bad, bad
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_modules_are_pure_and_stages_never_import_each_other(stage: str) -> None:
     files = [f for f in python_files(PACKAGE / stage) if not is_edge(f)]

@@ -185,6 +185,23 @@ def test_work_of_superseded_attempts_goes(lake: SmallLake, tmp_path: Path) -> No
     assert set(kept) <= keys(lake)
 
 
+def test_parts_of_an_object_that_was_read_whole_go(lake: SmallLake, tmp_path: Path) -> None:
+    decoded = f"{lake.settings.lake_uri}/work/decoded/01234567"
+    names = ("part-00000.json", "part-00001.json", "imu-00000.parquet", "imu-00001.parquet", "message_index.parquet")
+    parts: dict[str, dict[str, list[int]] | None] = {"whole": {}, "split": {"imu": [0]}, "unfinished": None}
+    for drop_id, named in parts.items():
+        for name in names:
+            lake.objects.write(f"{decoded}/{drop_id}/{name}", b"xy")
+        if named is not None:
+            outcome = {"payload_files": [], "parts": named}
+            lake.objects.write(f"{decoded}/{drop_id}/outcome.json", json.dumps(outcome).encode())
+    before = keys(lake)
+    answer = run(sweep_job, tmp_path, "--remove", "--grace-days=0")
+    assert (answer["work_files"], answer["work_bytes"]) == (6, 12)
+    gone = {uri.removeprefix(f"{decoded}/") for uri in before - keys(lake)}
+    assert gone == {f"whole/{name}" for name in names[:4]} | {f"split/{names[at]}" for at in (1, 3)}
+
+
 def test_a_catalog_that_lacks_a_released_table_stops_the_sweep(
     lake: SmallLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,8 +101,9 @@ class Battery:
         shares = [(service, share) for service in ("s3", "dynamodb") for share in SHARES]
         shares += [(service, max(SHARES)) for service in ("sqs", "glue")]
         return {
-            **EVENT_FAULTS,
+            # While the lake is small: a killed audit or reconciliation begins from the start.
             KILLS: self._kill,
+            **EVENT_FAULTS,
             **{f"{service} {share:.0%}": aws_faults(service, share) for service, share in shares},
             "full disk": full_disk,
             "clock": clock_jumps,

@@ -150,7 +150,7 @@ def new_versions(bench: Bench) -> Did:
 def redelivered(bench: Bench) -> Did:
     """Event runner and triggerer stand still amid their work for longer than their messages stay hidden."""
     parts = bench.objects()
-    nbr_holds = bench.amount(10, 2)
+    nbr_holds = bench.amount(6, 2)
     # Longer than a message of either queue stays hidden.
     seconds = 1.3 * bench.stack.patience_seconds
     for i in range(nbr_holds):

@@ -155,7 +155,7 @@ def kill_everywhere(bench: Bench, orders: "Orders", airflow: AirflowApi, *, dead
     Points that only appear now, because only a kill leads to them, are taken up as they come.
     """
     wounds, load, killing = bench.stack.wounds, Load(bench), orders.killing
-    nbr_before, said_at = killing.points.total(), 0.0
+    nbr_before, said_at, orders.round_since = killing.points.total(), 0.0, time.monotonic()
     wounds.record()
     while orders.renew([p for p in wounds.seen() if p not in ONCE]) and time.monotonic() < deadline:
         left = wounds.armed()

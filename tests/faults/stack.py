@@ -36,9 +36,9 @@ def task_policy(task):
     if type(task).__name__ != "MappedOperator":
         task.retry_delay = timedelta(seconds=1)
         task.retry_exponential_backoff = False
-        task.retries = max(task.retries, 4)
+        task.retries = max(task.retries, 8)
     if task.task_id == "claim_batches":
-        task.max_places = 4
+        task.max_places = 3
 
 
 def dag_policy(dag):

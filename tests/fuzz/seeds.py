@@ -4,6 +4,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import zstandard
 from mcap.writer import CompressionType, IndexType, Writer
 
 IMU = b"float64 x\nfloat64 y\nstring frame\nfloat32[] values\n"
@@ -32,6 +33,7 @@ def made_seeds() -> list[Seed]:
     return [
         *chunked,
         Seed("loose", _file(CompressionType.NONE, use_chunking=False), is_protected=True),
+        Seed("zstd-messages", _file(CompressionType.LZ4, chunk_size=300, are_compressed=True), is_protected=True),
         Seed("data-crc", _file(CompressionType.ZSTD, enable_data_crcs=True), is_protected=True),
         Seed("no-index", _file(CompressionType.ZSTD, index_types=IndexType.NONE), is_protected=False),
         Seed("no-crc", _file(CompressionType.LZ4, enable_crcs=False), is_protected=False),
@@ -69,6 +71,7 @@ def _file(
     repeat_schemas: bool = True,
     use_statistics: bool = True,
     use_summary_offsets: bool = True,
+    are_compressed: bool = False,
 ) -> bytes:
     buffer = io.BytesIO()
     writer = Writer(
@@ -90,7 +93,9 @@ def _file(
     for i in range(24):
         at = 1_700_000_000_000_000_000 + i * 10_000_000
         # Few of other lengths: the walk by message indexes has its own path for evenly spaced messages.
-        writer.add_message(channels[i % 3], at, bytes([0, 1, 0, 0]) + bytes([i]) * (40 + i % 5 // 4), at, i)
+        data = bytes([0, 1, 0, 0]) + bytes([i]) * (40 + i % 5 // 4)
+        # As rosbag2's compression_mode MESSAGE has them.
+        writer.add_message(channels[i % 3], at, zstandard.compress(data) if are_compressed else data, at, i)
     writer.add_attachment(1, 2, "a", "text/plain", b"attached")
     writer.add_metadata("m", {"k": "v"})
     writer.finish()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scenelake.contracts.errors import BadInputError
+from scenelake.decode.formats.blocks import Block
 from scenelake.decode.formats.cdr import Numbers, Plan, Run, Text, Texts, read_cdr
 from scenelake.decode.formats.cdr_columns import Columns, read_columns
 
@@ -77,6 +78,13 @@ def _text(body: bytearray, rng: random.Random) -> None:
     body += bytes(-len(body) % 4) + struct.pack("<I", len(text)) + text
 
 
+def block_at(body: memoryview, starts: np.ndarray, ends: np.ndarray) -> Block:
+    """A block of messages that lie at these places of a buffer."""
+    zeros = np.zeros(len(starts), np.int64)
+    times = zeros.astype(np.uint64)
+    return Block(body, {}, zeros.astype(np.int32), zeros, times, times, zeros, starts, starts, ends)
+
+
 def columns_agree(plan: Plan, data: bytes) -> bool:
     """Whether columns took a message; then each of its fields must be what ``read_cdr`` reads.
 
@@ -91,7 +99,7 @@ def columns_agree(plan: Plan, data: bytes) -> bool:
     ends = np.cumsum([len(p) for p in parts])
     starts = ends - [len(p) for p in parts]
     body = memoryview(b"".join(parts))
-    groups, alone = read_columns(plan, body, starts, ends)
+    groups, alone = read_columns(plan, block_at(body, starts, ends), np.arange(len(parts)))
     rows = sorted([r for positions, _ in groups for r in positions.tolist()] + alone.tolist())
     if rows != list(range(len(parts))):
         raise AssertionError(f"rows {rows}")

@@ -7,6 +7,7 @@ an option.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,8 +21,10 @@ from scenelake.adapters.recordings import NO_RECORDING, RecordingObject, Recordi
 from scenelake.contracts.errors import BadInputError, ConfigurationError
 from scenelake.contracts.stages import Problem
 from scenelake.decode.config import DecodeConfig
-from scenelake.decode.formats.blocks import Findings, Part, PlanContradictedError
-from scenelake.decode.formats.mcap_reader import HARMLESS_REASONS
+from scenelake.decode.formats.blocks import Block, Findings, Part, PlanContradictedError, Reader
+from scenelake.decode.formats.mcap_problems import HARMLESS_REASONS
+from scenelake.decode.formats.mcap_reader import McapReader
+from scenelake.decode.formats.mcap_selection import Wanted
 from scenelake.decode.message_columns import MessageColumns, Payload, Selection, message_schema
 from scenelake.decode.values import INT64_MAX
 from scenelake.runtime.settings import Settings, load_settings
@@ -186,7 +189,7 @@ class RecordingReader(DataSourceReader):  # type: ignore[misc]
             with recordings.reader(found, DecodeConfig()) as reader:
                 findings = reader.findings
                 columns = MessageColumns(found.uri, options.payload, options.selection)
-                for block in reader.blocks(part):
+                for block in self._blocks(reader, part):
                     self._judge(found, findings.problems)
                     if not options.is_of_problems:
                         yield from columns.batches(block)
@@ -201,6 +204,17 @@ class RecordingReader(DataSourceReader):  # type: ignore[misc]
         self._judge(found, findings.problems)
         if options.is_of_problems and findings.problems:
             yield _problem_rows(found.uri, findings.problems)
+
+    def _blocks(self, reader: Reader, part: Part | None) -> Iterator[Block]:
+        """Blocks of a part, without chunks that an index says hold nothing that is wanted.
+
+        Problems are those of the whole file, and whoever wants no parts wants no index believed.
+        """
+        options, selection = self._options, self._options.selection
+        if not isinstance(reader, McapReader) or options.is_of_problems or not options.part_bytes:
+            return reader.blocks(part)
+        wanted = Wanted(selection.topics, selection.start_ns, selection.exclusive_end_ns)
+        return chain.from_iterable(map(reader.blocks, reader.selected(part, wanted)))
 
     def _judge(self, found: RecordingObject, problems: Sequence[Problem]) -> None:
         if self._options.is_of_problems or self._options.damaged is Damaged.SKIP:

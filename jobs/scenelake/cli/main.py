@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from scenelake.cli.export import export_app
 from scenelake.cli.plain import plain
 from scenelake.contracts.errors import ExitCode, ScenelakeError
 
@@ -33,6 +34,10 @@ A first look, on the laptop stack:
 """,
 )
 
+
+app.add_typer(export_app, name="export")
+release_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The releases of the lake.")
+app.add_typer(release_app, name="release")
 
 _PIPE_WIDTH = 150
 
@@ -208,6 +213,15 @@ def show(
     from scenelake.cli.stack_commands import Workspace
 
     show_release(make_console(), Workspace.open(), release_id, sample=sample, picture=picture, sql=sql, as_json=as_json)
+
+
+@release_app.command("ls")
+def release_ls(as_json: AsJson = False) -> None:
+    """List the releases, the newest last: when, of what, and what each changed against its parent."""
+    from scenelake.cli.releases import print_releases
+    from scenelake.cli.stack_commands import Workspace
+
+    print_releases(make_console(), Workspace.open(), as_json=as_json)
 
 
 def _list_faults(wanted: bool) -> None:

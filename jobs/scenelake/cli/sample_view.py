@@ -12,8 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from scenelake.contracts.columns import POSE
 from scenelake.contracts.errors import BadInputError
+from scenelake.geometry.camera import is_known_model, project
+from scenelake.geometry.motion_compensation import compensate_points
+from scenelake.geometry.poses import IDENTITY, compose, invert, pose_from_struct, transform
+from scenelake.geometry.trajectory import Trajectory
 
 matplotlib.use("Agg")
 
@@ -24,18 +27,19 @@ SELECT s.channel, s.modality, s.sample_data_id, s.delta_ns, d.payload_table, d.c
 FROM sync_index s LEFT JOIN sample_data d ON d.sample_data_id = s.sample_data_id AND d.drive_id = s.drive_id
 WHERE s.sample_id = ? ORDER BY s.channel
 """
-_CALIBRATION = """
-SELECT calibrated_sensor_id, ego_from_sensor, intrinsics, distortion FROM calibrated_sensor
-WHERE calibrated_sensor_id IN (SELECT unnest(?))
+_CALIBRATION = "SELECT * FROM calibrated_sensor WHERE calibrated_sensor_id IN (SELECT unnest(?))"
+_POSES = """
+SELECT timestamp_ns, world_from_ego FROM ego_pose
+WHERE drive_id = ? AND timestamp_ns BETWEEN ? AND ? AND channel =
+    (SELECT min(channel) FROM sync_index WHERE sample_id = ? AND modality = 'ego_pose' AND is_match)
 """
+_AROUND_NS = 1_000_000_000
 _POSE = "SELECT value FROM sync_index WHERE sample_id = ? AND modality = 'ego_pose' AND is_match LIMIT 1"
-_POSE_FIELDS = tuple(f.name for f in POSE)
 _EGO_FRAMES = ("base_link", "ego")
 _WORLD_FRAMES = ("map", "odom", "world")
 _MAX_CAMERAS = 3
 _COLUMNS = 6
 _RADAR_IMAGE = "SELECT image FROM radar_sweep WHERE sample_data_id = ? AND image IS NOT NULL"
-_NEAREST_DEPTH_M = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,51 +55,13 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Extrinsics as a 4x4 ``ego_from_sensor`` and a pinhole camera, where the sensor has them."""
+    """Extrinsics as a pose (7,) and a camera's matrix and lens, where the sensor has them."""
 
-    ego_from_sensor: Floats | None
-    intrinsics: Floats | None
-    distortion: Floats | None
-
-
-def matrix(pose: dict[str, float]) -> Floats:
-    """4x4 transform of a POSE struct (translation in metres, unit quaternion)."""
-    w, x, y, z = (pose[k] for k in ("qw", "qx", "qy", "qz"))
-    rotation = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    out = np.eye(4)
-    out[:3, :3] = rotation
-    out[:3, 3] = [pose["tx_m"], pose["ty_m"], pose["tz_m"]]
-    return out
-
-
-def project(points_m: Floats, camera: Calibration, size_px: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Projects camera-frame points (n, 3) into pixels.
-
-    Points behind the camera and points far outside its field of view are left out before the distortion
-    model is applied: the polynomial folds them back into the picture.
-
-    Returns:
-        Pixels (m, 2) and depths (m,) in metres of the points that fall inside ``size_px`` (width, height).
-    """
-    width, height = size_px
-    k = camera.intrinsics
-    if k is None:
-        raise BadInputError("the camera has no intrinsics", reason="no_intrinsics")
-    ahead = points_m[points_m[:, 2] > _NEAREST_DEPTH_M]
-    pinhole = ahead @ k.T
-    pixels = pinhole[:, :2] / pinhole[:, 2:]
-    near = (np.abs(pixels - [width / 2, height / 2]) < np.array([width, height])).all(axis=1)
-    ahead = ahead[near]
-    if not len(ahead):
-        return np.empty((0, 2)), np.empty(0)
-    distorted, _ = cv2.projectPoints(ahead, np.zeros(3), np.zeros(3), k, camera.distortion)
-    pixels = distorted.reshape(-1, 2).astype(np.float64)
-    inside = ((pixels >= 0) & (pixels < [width, height])).all(axis=1)
-    return pixels[inside], ahead[inside, 2]
+    ego_from_sensor: Floats | None = None
+    intrinsics: Floats | None = None
+    distortion: Floats | None = None
+    camera_model: str | None = None
+    is_motion_compensated: bool = False
 
 
 class SampleView:
@@ -114,6 +80,8 @@ class SampleView:
         rows = connection.execute(_MATCHES, [sample_id]).fetchall()
         self._matches = [Match(r[0], r[1], r[2], r[3], r[5]) for r in rows]
         self._calibrations = self._load_calibrations()
+        self._trajectory = self._load_trajectory()
+        self._problems: set[str] = set()
 
     def _one(self, sql: str, parameters: list[Any]) -> dict[str, Any] | None:
         cursor = self._connection.execute(sql, parameters)
@@ -123,19 +91,33 @@ class SampleView:
     def _load_calibrations(self) -> dict[str, Calibration]:
         wanted = [m.calibrated_sensor_id for m in self._matches if m.calibrated_sensor_id]
         found = {}
-        for key, pose, intrinsics, distortion in self._connection.execute(_CALIBRATION, [wanted]).fetchall():
-            found[key] = Calibration(
-                matrix(pose) if pose else None,
+        cursor = self._connection.execute(_CALIBRATION, [wanted])
+        names = [c[0] for c in cursor.description or []]
+        for row in (dict(zip(names, values, strict=True)) for values in cursor.fetchall()):
+            pose, intrinsics, distortion = (row[n] for n in ("ego_from_sensor", "intrinsics", "distortion"))
+            found[row["calibrated_sensor_id"]] = Calibration(
+                pose_from_struct(pose) if pose else None,
                 np.reshape(intrinsics, (3, 3)).astype(np.float64) if intrinsics else None,
                 np.asarray(distortion, np.float64) if distortion else None,
+                row["camera_model"],
+                # Releases of before 0015-motion-is-compensated-by-the-reader.md have no such column.
+                bool(row.get("is_motion_compensated")),
             )
         return found
+
+    def _load_trajectory(self) -> Trajectory:
+        """The ego's poses around the sample."""
+        sample = self._sample or {}
+        around = (sample["timestamp_ns"] - _AROUND_NS, sample["timestamp_ns"] + _AROUND_NS)
+        rows = self._connection.execute(_POSES, [sample["drive_id"], *around, sample["sample_id"]]).fetchall()
+        poses = np.array([pose_from_struct(pose) for _, pose in rows if pose]).reshape(-1, 7)
+        return Trajectory.of(np.array([stamp for stamp, pose in rows if pose], np.int64), poses)
 
     def _of(self, modality: str) -> list[Match]:
         return [m for m in self._matches if m.modality == modality and m.sample_data_id]
 
     def _calibration(self, match: Match) -> Calibration:
-        return self._calibrations.get(match.calibrated_sensor_id or "", Calibration(None, None, None))
+        return self._calibrations.get(match.calibrated_sensor_id or "", Calibration())
 
     def _points(self, table: str, match: Match, *columns: str) -> list[Floats | None]:
         names = ", ".join(("x_m", "y_m", "z_m", *columns))
@@ -151,29 +133,53 @@ class SampleView:
         xyz, *others = self._points(table, match, *columns)
         pose = self._calibration(match).ego_from_sensor
         if xyz is not None and pose is not None:
-            xyz = xyz @ pose[:3, :3].T + pose[:3, 3]
+            xyz = transform(pose, xyz)
         return [xyz, *others]
 
+    def _cloud(self, target_ns: int) -> Floats | None:
+        """All LiDAR points as seen at one time, in the ego frame there; as recorded where that is not possible."""
+        clouds = []
+        for match in self._of("lidar"):
+            row = self._one("SELECT * FROM lidar_sweep WHERE sample_data_id = ?", [match.sample_data_id])
+            if row is None or row["x_m"] is None:
+                continue
+            points = np.stack([np.asarray(row[n], np.float64) for n in ("x_m", "y_m", "z_m")], axis=1)
+            known = self._calibration(match)
+            moved = compensate_points(
+                points,
+                None if row["offset_ns"] is None else np.asarray(row["offset_ns"], np.int64),
+                row["timestamp_ns"],
+                self._trajectory,
+                known.ego_from_sensor,
+                target_ns=target_ns,
+                is_compensated=known.is_motion_compensated,
+            )
+            if moved.points_m is not None:
+                points = moved.points_m
+            if moved.problem is not None:
+                self._problems.add(f"{match.channel} is drawn as recorded, {moved.problem.partition(':')[0]}")
+            points = points[np.isfinite(points).all(axis=1)]
+            clouds.append(points if known.ego_from_sensor is None else transform(known.ego_from_sensor, points))
+        return np.concatenate(clouds) if clouds else None
+
     def draw(self, path: Path) -> None:
-        """Writes the picture as PNG."""
+        """Writes the picture as PNG, with the LiDAR points as seen at each camera's own time."""
         cameras = self._of("camera")[:_MAX_CAMERAS]
+        sample = self._sample or {}
         figure = Figure(figsize=(15, 10 if cameras else 7), layout="constrained")
         grid = figure.add_gridspec(2 if cameras else 1, _COLUMNS, height_ratios=[2, 3] if cameras else [1])
-        sweeps = [self._points_in_ego("lidar_sweep", m)[0] for m in self._of("lidar")]
-        cloud = np.concatenate([s for s in sweeps if s is not None]) if any(s is not None for s in sweeps) else None
         width = _COLUMNS // max(len(cameras), 1)
         for position, match in enumerate(cameras):
             axes = figure.add_subplot(grid[0, position * width : (position + 1) * width])
-            self._draw_camera(axes, match, cloud)
+            self._draw_camera(axes, match, self._cloud(sample["timestamp_ns"] + (match.delta_ns or 0)))
         scans = [(m, row["image"]) for m in self._of("radar") if (row := self._one(_RADAR_IMAGE, [m.sample_data_id]))]
         split = _COLUMNS - 2 if scans else _COLUMNS
-        self._draw_from_above(figure.add_subplot(grid[-1, :split]), cloud)
+        self._draw_from_above(figure.add_subplot(grid[-1, :split]), self._cloud(sample["timestamp_ns"]))
         if scans:
             self._draw_scan(figure.add_subplot(grid[-1, split:]), *scans[0])
-        sample = self._sample or {}
         figure.suptitle(
             f"sample {sample['sample_id']} · scene {sample['scene_id']} · frame {sample['frame_index']}\n"
-            f"{self._deltas()}",
+            f"{self._deltas()}" + "".join(f"\n{problem}" for problem in sorted(self._problems)),
             fontsize=9,
         )
         figure.savefig(path, dpi=110)
@@ -209,11 +215,16 @@ class SampleView:
         axes.imshow(image[:, :, ::-1])
         calibration = self._calibration(match)
         pose = calibration.ego_from_sensor
+        if not is_known_model(calibration.camera_model):
+            axes.set_title(f"{match.channel} (lens model {calibration.camera_model!r} is not known)", fontsize=9)
+            return
         if cloud is None or pose is None or calibration.intrinsics is None:
             return
-        in_camera = (cloud - pose[:3, 3]) @ pose[:3, :3]
-        pixels, depth = project(in_camera, calibration, (image.shape[1], image.shape[0]))
-        axes.scatter(pixels[:, 0], pixels[:, 1], c=depth, s=1.5, cmap="turbo_r", vmin=0, vmax=60, alpha=0.7)
+        size_px = (image.shape[1], image.shape[0])
+        in_camera = transform(invert(pose), cloud)
+        seen = project(in_camera, calibration.intrinsics, calibration.distortion, calibration.camera_model, size_px)
+        u, v = seen.pixels[seen.is_visible].T
+        axes.scatter(u, v, c=seen.depth_m[seen.is_visible], s=1.5, cmap="turbo_r", vmin=0, vmax=60, alpha=0.7)
         axes.set_xlim(0, image.shape[1])
         axes.set_ylim(image.shape[0], 0)
 
@@ -239,16 +250,15 @@ class SampleView:
         axes.legend(loc="upper left", fontsize=8)
 
     def _ego_from(self, frame_id: str) -> Floats | None:
-        """Transform from a box's frame: the ego itself, or a world frame through the pose at the sample."""
+        """Pose of a box's frame: the ego itself, or a world frame through the pose at the sample."""
         if frame_id in _EGO_FRAMES:
-            return np.eye(4)
+            return IDENTITY
         if frame_id not in _WORLD_FRAMES:
             return None
         row = self._one(_POSE, [(self._sample or {}).get("sample_id")])
         if row is None or not row["value"]:
             return None
-        world_from_ego = matrix(dict(zip(_POSE_FIELDS, row["value"], strict=False)))
-        return np.linalg.inv(world_from_ego).astype(np.float64)
+        return invert(np.array(row["value"], np.float64))
 
     def _draw_boxes(self, axes: Axes) -> None:
         sql = "SELECT category, sensor_from_box AS pose, size_m, frame_id FROM annotation WHERE sample_data_id = ?"
@@ -257,9 +267,9 @@ class SampleView:
                 ego_from_frame = self._ego_from(frame_id)
                 if pose is None or size is None or ego_from_frame is None:
                     continue
-                ego_from_box = ego_from_frame @ matrix(pose)
+                ego_from_box = compose(ego_from_frame, pose_from_struct(pose))
                 half = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1], [1, 1]]) * np.asarray(size[:2]) / 2
-                corners = np.column_stack([half, np.zeros(5)]) @ ego_from_box[:3, :3].T + ego_from_box[:3, 3]
+                corners = transform(ego_from_box, np.column_stack([half, np.zeros(5)]))
                 axes.plot(corners[:, 0], corners[:, 1], color="darkorange", linewidth=1.2)
                 axes.annotate(
                     category or "", (corners[0, 0], corners[0, 1]), fontsize=7, color="darkorange", annotation_clip=True

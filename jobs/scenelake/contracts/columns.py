@@ -109,7 +109,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "policy_version": (STR, "Version of the rules that produced the row."),
     # geometry
     "world_from_ego": (POSE, "Pose of the ego (base_link) in the world frame."),
-    "ego_from_sensor": (POSE, "Extrinsics; null when unknown."),
+    "ego_from_sensor": (POSE, "Extrinsics; null when unknown. Of a message: only of a sensor that moves."),
     "linear_velocity_m_s": (_list(F64), "x, y, z in the ego frame; null when unknown."),
     "angular_velocity_rad_s": (_list(F64), "x, y, z in the sensor or ego frame."),
     "linear_acceleration_m_s2": (_list(F64), "x, y, z, specific force in the sensor frame."),
@@ -242,6 +242,28 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "kept_because": (STR, "Why it was kept or not."),
     "split": (STR, "train, validation or test; null before splitting."),
     "split_group": (STR, "What must not straddle splits: the drive."),
+    # added with clocks
+    "clock_policy": (
+        STR,
+        "Repairs that were applied to the row's time (or, of a fault, to the channel), joined by +; null for none.",
+    ),
+    "fault_kind": (STR, "What is wrong with the times: docs/clocks.md lists the kinds."),
+    "size_ns": (I64, "How far off, positive ahead; length of a hole; null where it has no meaning."),
+    "nbr_affected": (I64, "Messages concerned; of a hole, the number that is missing."),
+    # added with geometry
+    "is_motion_compensated": (
+        BOOL,
+        "The recording says that its points are as seen at the sweep's stamp already; null when it does not say.",
+    ),
+    "ego_pose_channel": (STR, "Channel of ego_pose that rules the drive; null when there are no poses."),
+    "ego_pose_source": (STR, "What these poses came from, or why there are none."),
+    "world_frame_id": (STR, "World frame of these poses."),
+    "anchor_latitude_deg": (F64, "WGS 84 latitude of the world frame's origin; null when unknown."),
+    "anchor_longitude_deg": (F64, "WGS 84 longitude of the world frame's origin."),
+    "anchor_altitude_m": (F64, "Height of the world frame's origin above the ellipsoid; null without heights."),
+    "anchor_heading_deg": (F64, "Direction of the world frame's x axis, clockwise from true north; its z is up."),
+    "anchor_residual_m": (F64, "Root mean square horizontal distance of the fixes from where the poses put them."),
+    "anchor_source": (STR, "Which fixes the anchor was fitted to, or why there is none."),
 }
 
 

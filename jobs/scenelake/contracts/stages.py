@@ -15,7 +15,8 @@ every stage    ``<stage>/record.json``               ``StageRecord``: the run as
 =============  ====================================  ==============================================
 
 Tables per drive: synchronise leaves ``drive``, ``raw_object``, ``scene``, ``sample``, ``sample_data``,
-``sync_index``, ``calibrated_sensor``, ``ego_pose`` (poses found in transforms), ``sync_error`` and ``unassigned``;
+``sync_index``, ``calibrated_sensor``, ``ego_pose`` (poses found in transforms), ``clock_fault``, ``clock_segment``,
+``sync_error`` and ``unassigned``;
 quality leaves ``qc_result`` and ``scene_verdict``. All are Parquet files named after the table.
 """
 
@@ -178,6 +179,20 @@ class PayloadFile:
 
 
 @dataclass(frozen=True, slots=True)
+class SiblingVersion:
+    """Another object of the drive that decode looked at for a drop, as it was then.
+
+    Attributes:
+        etag, size_bytes: None for one that was not there.
+    """
+
+    uri: str
+    version_id: str | None = None
+    etag: str | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DropOutcome:
     """Decode's answer for one drop.
 
@@ -186,6 +201,7 @@ class DropOutcome:
         metadata: the recording's metadata records by name, plus key ``"header"`` (profile, library).
         tables: batched tables present beside outcome.json (imu, gnss, …, calibration).
         parts: numbers of the parts of a split object that left a file of a table; empty for an object in one piece.
+        siblings: other objects that the rows depend on, those among them that were not there.
     """
 
     drop_id: str
@@ -204,6 +220,7 @@ class DropOutcome:
     tables: tuple[str, ...] = ()
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    siblings: tuple[SiblingVersion, ...] = ()
 
     def files(self, decoded_uri: str, table: str) -> tuple[str, ...]:
         """URIs of the files that hold a table, in the order of the object."""
@@ -225,6 +242,7 @@ class DropOutcome:
                 "payload_files": tuple(PayloadFile(**f) for f in value["payload_files"]),
                 "tables": tuple(value["tables"]),
                 "parts": {table: tuple(numbers) for table, numbers in value.get("parts", {}).items()},
+                "siblings": tuple(SiblingVersion(**s) for s in value.get("siblings", ())),
             }
         )
 
@@ -276,6 +294,12 @@ class ChannelClock:
         offset_from_reference_ns: the channel's first stamp minus the reference's first stamp, when the two
             spans do not overlap or barely do; None when they overlap.
         epoch: utc, or boot_time when stamps lie before 2000-01-01, or future.
+        log_minus_stamp_ns: least log time less stamp at the first message: least latency less the clock's offset,
+            which nothing in one channel can part. None where the log times are no clock of their own.
+        drift_ppm, drift_error_ppm: what the stamps gain on the log times in most of the drive, and its standard
+            error; None where it cannot be told.
+        nbr_clock_jumps: steps of the clock against the log times.
+        unobservable: what of this clock nobody can see, and why.
     """
 
     channel: str
@@ -292,6 +316,75 @@ class ChannelClock:
     largest_gap_ns: int
     offset_from_reference_ns: int | None
     epoch: str
+    log_minus_stamp_ns: int | None = None
+    drift_ppm: float | None = None
+    drift_error_ppm: float | None = None
+    nbr_clock_jumps: int = 0
+    unobservable: str | None = None
+
+
+class ClockFaultKind(StrEnum):
+    """What can be wrong with times; docs/clocks.md tells of each."""
+
+    DUPLICATE_STAMPS = "duplicate_stamps"
+    BACKWARD_STAMP = "backward_stamp"
+    MISSING_MESSAGES = "missing_messages"
+    JITTER = "jitter"
+    CLOCK_JUMP = "clock_jump"
+    LEAP_SECOND = "leap_second"
+    CLOCK_DRIFT = "clock_drift"
+    CLOCK_OFF = "clock_off"
+    EPOCH = "epoch"
+    RATE_MISMATCH = "rate_mismatch"
+    ERRATIC_CLOCK = "erratic_clock"
+    LATENCY_CHANGE = "latency_change"
+    CONVERSION_STAMPS = "conversion_stamps"
+    LOG_CLOCK_JUMP = "log_clock_jump"
+    LOG_CLOCK_OFF = "log_clock_off"
+    MADE_UP_STAMPS = "made_up_stamps"
+
+
+@dataclass(frozen=True, slots=True)
+class ClockFault:
+    """Something wrong with the times of a channel, or of the recorder: a row of ``clock_fault``.
+
+    Attributes:
+        channel, modality: None for the recorder's clock.
+        start_ns, exclusive_end_ns: holds the messages concerned, or the hole where messages are missing.
+        timestamp_basis: the clock that the interval is told in: log where log times are a clock of their own.
+        size_ns: how far off, in ns of time; None where that has no meaning.
+        nbr_affected: messages concerned; of a hole, the number that is missing as far as the period tells.
+        evidence: JSON.
+    """
+
+    fault_kind: ClockFaultKind
+    channel: str | None
+    modality: str | None
+    start_ns: int
+    exclusive_end_ns: int
+    timestamp_basis: str
+    size_ns: int | None
+    nbr_affected: int
+    evidence: str
+
+
+CLOCK_SEGMENT_SCHEMA = pa.schema(
+    [
+        column("drive_id"),
+        column("channel"),
+        column("start_ns"),
+        column("exclusive_end_ns"),
+        pa.field("begins", pa.string()),
+        pa.field("nbr_messages", pa.int64()),
+        pa.field("log_minus_stamp_ns", pa.int64()),
+        pa.field("jump_ns", pa.int64()),
+        pa.field("drift_ppm", pa.float64()),
+        pa.field("drift_error_ppm", pa.float64()),
+    ]
+)
+"""Stretches of a drive in which a channel's clock ran evenly against the log times, which the intervals are in.
+``log_minus_stamp_ns`` is the least delay at the start; ``jump_ns`` is what the stamps gained there at once; ``begins``
+is first, clock_jump, latency_change or drift_change (``timebase.observed_clock``)."""
 
 
 SYNC_ERROR_SCHEMA = pa.schema(

@@ -52,7 +52,9 @@ GOLD: dict[str, Table] = {
             "drive",
             _columns(
                 "drive_id fleet robot_id drive_name robot_type embodiment rig_id software_version location"
-                " reference_channel start_ns exclusive_end_ns drive_date"
+                " reference_channel start_ns exclusive_end_ns drive_date ego_pose_channel ego_pose_source"
+                " world_frame_id anchor_latitude_deg anchor_longitude_deg anchor_altitude_m anchor_heading_deg"
+                " anchor_residual_m anchor_source"
             ),
             ("drive_id",),
             "drive_id",
@@ -100,7 +102,7 @@ GOLD: dict[str, Table] = {
                 " sensor_time_ns publish_time_ns log_time_ns timestamp_basis calibrated_sensor_id object_sha256"
                 " chunk_offset_bytes"
                 " message_offset_bytes payload_table payload_file row_index decode_from_row payload_bytes"
-                " payload_hash drive_date"
+                " payload_hash drive_date ego_from_sensor clock_policy"
             ),
             ("sample_data_id",),
             "scene_id",
@@ -119,6 +121,7 @@ GOLD: dict[str, Table] = {
             _columns(
                 "calibrated_sensor_id drive_id rig_id channel frame_id ego_from_sensor camera_model intrinsics"
                 " distortion width_px height_px valid_from_ns valid_to_ns is_verified reprojection_px source drive_date"
+                " is_motion_compensated"
             ),
             ("calibrated_sensor_id",),
             "drive_id",
@@ -243,6 +246,15 @@ GOLD: dict[str, Table] = {
             _columns("scene_id drive_id state reason evidence evidence_uri reviewer decided_at_ns drive_date"),
             ("scene_id",),
             "scene_id",
+        ),
+        Table(
+            "clock_fault",
+            _columns(
+                "drive_id channel modality fault_kind start_ns exclusive_end_ns timestamp_basis size_ns nbr_affected"
+                " clock_policy evidence drive_date"
+            ),
+            ("drive_id", "channel", "fault_kind", "start_ns"),
+            "drive_id",
         ),
         Table(
             "release_scene",

@@ -20,6 +20,7 @@ from scenelake.convert.messages import Box, Floats, Transform
 from scenelake.convert.recording import Recording, Stream, stamps, write_recording
 from scenelake.convert.report import ConversionReport, Progress
 from scenelake.convert.sources import find_folder, stamp_remarks
+from scenelake.geometry.poses import rotation_matrix
 
 LICENSE = "CC BY-NC-SA 4.0 (non-commercial)"
 POSE_COLUMNS = ("tx_m", "ty_m", "tz_m", "qw", "qx", "qy", "qz")
@@ -45,8 +46,10 @@ _CITY = re.compile(r"____([A-Z]{3})_city")
 def convert(source: Path, out: Path, *, progress: Progress | None = None) -> ConversionReport:
     """Converts one AV2 log; see ``report.Converter``.
 
-    Half-precision coordinates become float32, which is exact. Cuboids keep their track and category; the number of
-    LiDAR points in each, for which ``Detection3D`` has no field, is a JSON message of the same stamp.
+    Sweeps are motion compensated to their stamps by the source (argoverse.github.io/user-guide/datasets/sensor.html),
+    and the drive's metadata says so. Half-precision coordinates become float32, which is exact. Cuboids
+    keep their track and category; the number of LiDAR points in each, for which ``Detection3D`` has no field, is a
+    JSON message of the same stamp.
     """
     log = find_folder(source, "city_SE3_egovehicle.feather", "an AV2 log (city_SE3_egovehicle.feather)")
     remarks: list[str] = []
@@ -170,7 +173,7 @@ def _calibration_streams(log: Path, streams: Sequence[Stream], remarks: list[str
     poses = _matrix(extrinsics, POSE_COLUMNS)
     names = extrinsics.column("sensor_name").to_pylist()
     transforms = {
-        ("base_link", name): Transform(pose[:3], messages.rotation_of(pose[3:]))
+        ("base_link", name): Transform(pose[:3], rotation_matrix(pose[3:]))
         for name, pose in zip(names, poses, strict=True)
     }
     tf = messages.static_transforms(start_ns, transforms)
@@ -211,5 +214,6 @@ def _drive(log: Path) -> dict[str, str]:
         "source": "Argoverse 2 sensor dataset, github.com/argoverse/av2-api",
         "license": LICENSE,
         "clock": "vehicle clock, ns as recorded; not UTC",
+        "motion_compensated": "/lidar/points",
         **({"location": cities.pop()} if len(cities) == 1 else {}),
     }

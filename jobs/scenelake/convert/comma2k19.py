@@ -22,6 +22,7 @@ from scenelake.convert.messages import SIGNALS, SIGNALS_SCHEMA, Floats, Transfor
 from scenelake.convert.recording import Recording, Stream, stamps, write_recording
 from scenelake.convert.report import ConversionReport, Progress
 from scenelake.convert.sources import find_folder, nanoseconds_of_floats, read_array, stamp_remarks
+from scenelake.geometry.poses import rotation_matrix
 
 IMAGE_SIZE_PX = (1164, 874)
 FOCAL_PX = 910.0
@@ -262,7 +263,7 @@ def _odometry(stamps_ns: npt.NDArray[np.int64], positions: Floats, velocities: F
     def build(i: int) -> Any:
         qw, qx, qy, qz = orientations[i].tolist()
         ecef_from_base = (-qx, qw, qz, -qy)
-        velocity = messages.rotation_of(ecef_from_base).T @ velocities[i]
+        velocity = rotation_matrix(np.array(ecef_from_base)).T @ velocities[i]
         twist = ros().Twist(linear=messages.vector(velocity), angular=messages.vector(np.zeros(3)))
         return ros().Odometry(
             header=messages.header(int(stamps_ns[i]), "ecef"),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from scenelake.adapters.recording_writer import ros_typestore
 from scenelake.contracts.errors import BadInputError
+from scenelake.geometry.poses import quaternion_of
 
 NS_PER_S = 1_000_000_000
 Floats = npt.NDArray[np.float64]
@@ -106,34 +107,6 @@ def quaternion(values: Sequence[float] | Floats) -> Any:
     """``geometry_msgs/Quaternion`` from (qw, qx, qy, qz)."""
     qw, qx, qy, qz = (float(value) for value in values)
     return ros().Quaternion(x=qx, y=qy, z=qz, w=qw)
-
-
-def quaternion_of(rotation: Floats) -> Floats:
-    """(qw, qx, qy, qz) with qw ≥ 0 of a rotation matrix, by its largest component (Shepperd 1978)."""
-    m = rotation
-    squares = np.array([
-        1 + m[0, 0] + m[1, 1] + m[2, 2], 1 + m[0, 0] - m[1, 1] - m[2, 2],
-        1 - m[0, 0] + m[1, 1] - m[2, 2], 1 - m[0, 0] - m[1, 1] + m[2, 2],
-    ])  # fmt: skip
-    rows = np.array([
-        [squares[0], m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
-        [m[2, 1] - m[1, 2], squares[1], m[1, 0] + m[0, 1], m[0, 2] + m[2, 0]],
-        [m[0, 2] - m[2, 0], m[1, 0] + m[0, 1], squares[2], m[2, 1] + m[1, 2]],
-        [m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[2, 1] + m[1, 2], squares[3]],
-    ])  # fmt: skip
-    row = rows[int(np.argmax(squares))]
-    unit = row / np.linalg.norm(row)
-    return np.asarray(unit if unit[0] >= 0 else -unit)
-
-
-def rotation_of(quaternion_wxyz: Sequence[float] | Floats) -> Floats:
-    """Rotation matrix ``[3, 3]`` of a unit quaternion (qw, qx, qy, qz)."""
-    qw, qx, qy, qz = (float(value) for value in quaternion_wxyz)
-    return np.array([
-        [1 - 2 * (qy * qy + qz * qz), 2 * (qx * qy - qw * qz), 2 * (qx * qz + qw * qy)],
-        [2 * (qx * qy + qw * qz), 1 - 2 * (qx * qx + qz * qz), 2 * (qy * qz - qw * qx)],
-        [2 * (qx * qz - qw * qy), 2 * (qy * qz + qw * qx), 1 - 2 * (qx * qx + qy * qy)],
-    ])  # fmt: skip
 
 
 def image(stamp_ns: int, frame_id: str, image_format: str, data: bytes) -> Any:

@@ -20,6 +20,7 @@ from scenelake.convert.plain_pickle import load_plain
 from scenelake.convert.recording import Recording, Stream, stamps, write_recording
 from scenelake.convert.report import ConversionReport, Progress
 from scenelake.convert.sources import find_folder, read_bytes, stamp_remarks
+from scenelake.geometry.poses import quaternion_of
 
 LICENSE = "CC BY-NC-SA 4.0 and the nuScenes terms of use (non-commercial)"
 LIDAR = "LIDAR_TOP"
@@ -143,7 +144,7 @@ def _pose_stream(samples: Sequence[Mapping[str, Any]]) -> Stream:
     poses = [_transform(sample["ego2global"]) for sample in samples]
 
     def build(i: int) -> Any:
-        orientation = messages.quaternion_of(poses[i].rotation)
+        orientation = quaternion_of(poses[i].rotation)
         return messages.pose_stamped(int(stamps_ns[i]), "map", poses[i].translation_m.tolist(), orientation.tolist())
 
     return Stream("/pose", messages.POSE, stamps_ns, build)

@@ -104,10 +104,10 @@ class ChannelDecoder:
     def decode(self, block: Block, rows: np.ndarray) -> Iterator[Piece]:
         """Pieces that together hold each of the messages once; ``rows`` are their positions in the block."""
         if self._plan is not None and self._by_columns is not None and len(rows) >= _FEW:
-            groups, alone = read_columns(self._plan, block.body, block.start[rows], block.exclusive_end[rows])
-            left = [rows[alone]]
-            for positions, columns in groups:
-                piece, rest = self._piece_of_columns(rows[positions], columns)
+            groups, alone = read_columns(self._plan, block, rows)
+            left = [alone]
+            for same, columns in groups:
+                piece, rest = self._piece_of_columns(same, columns)
                 if piece is not None:
                     yield piece
                 left.append(rest)
@@ -115,11 +115,12 @@ class ChannelDecoder:
         elif self._array is not None:
             is_whole = block.exclusive_end[rows] - block.start[rows] == self._array.message_bytes
             left = [rows[~is_whole]]
-            for whole in self._array.portions(rows[is_whole]):
-                piece, rest = self._piece_of_columns(whole, (block.body, block.start[whole]))
-                if piece is not None:
-                    yield piece
-                left.append(rest)
+            for body, own in block.by_member(rows[is_whole]):
+                for whole in self._array.portions(own):
+                    piece, rest = self._piece_of_columns(whole, (body, block.start[whole]))
+                    if piece is not None:
+                        yield piece
+                    left.append(rest)
             rows = np.sort(np.concatenate(left))
         if len(rows):
             yield from self._one_by_one(block, rows)

@@ -13,6 +13,7 @@ from scenelake.contracts.stages import Problem
 from scenelake.contracts.tables import CALIBRATION, MESSAGE_INDEX
 from scenelake.decode.channels import ChannelDecoder
 from scenelake.decode.config import DecodeConfig
+from scenelake.decode.formats.block_groups import grouped
 from scenelake.decode.formats.blocks import Block, Definition, Findings, Part, Reader
 from scenelake.decode.formats.cdr_columns import TextColumn
 from scenelake.decode.index_rows import IndexRows, PieceRows, Placement
@@ -88,7 +89,7 @@ class Decoding:
         """
         findings = self._findings = reader.findings
         self.format = reader.format
-        for block in reader.blocks(part):
+        for block in grouped(reader.blocks(part)):
             self._take(block)
         self._index.close()
         self._measured.close()

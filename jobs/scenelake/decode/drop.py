@@ -1,8 +1,8 @@
 """Decodes one dropped object from a local copy: the engine-neutral function that a task runs."""
 
 import json
-import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from scenelake.contracts.drops import Drop
@@ -14,7 +14,6 @@ from scenelake.decode.decoding import Decoding
 from scenelake.decode.formats.blocks import Part, Source
 from scenelake.decode.formats.open import open_reader
 from scenelake.decode.formats.siblings import Siblings
-from scenelake.decode.formats.sources import FileSource
 from scenelake.decode.parts import PartOutcome, merge_parts
 from scenelake.decode.sinks import Sink
 
@@ -22,7 +21,7 @@ OUTCOME_FILE = "outcome.json"
 
 
 def decode_object(
-    path: Path,
+    source: Source,
     *,
     drop: Drop,
     object_sha256: str,
@@ -32,27 +31,24 @@ def decode_object(
     paths: LakePaths,
     siblings: Siblings | None = None,
 ) -> DropOutcome:
-    """Decodes the object at ``path`` and writes everything that decode leaves, ``outcome.json`` last.
+    """Decodes an object and writes everything that decode leaves, ``outcome.json`` last.
 
     A bad object does not raise: its outcome is REJECTED with the reason, the URI and the byte. The same
-    object and recipe give the same files, byte for byte. ``path``'s folder is used for temporary files.
+    object and recipe give the same files, byte for byte.
     """
-    scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix="decode-"))
     folder = paths.decoded(recipe, drop.drop_id)
-    try:
-        with (
-            FileSource(path) as source,
-            Decoding(object_sha256, recipe, config, paths, sink, scratch, folder) as decoding,
-        ):
-            try:
-                whole = decoding.run(open_reader(source, config, name_in_drive(drop), siblings))
-                outcome = merge_parts(
-                    [whole], drop, object_sha256=object_sha256, size_bytes=source.size_bytes, recipe=recipe
-                )
-            except BadInputError as error:
-                outcome = rejected(drop, object_sha256, recipe, error, decoding.problems, decoding.format)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="scenelake-decode-") as scratch,
+        Decoding(object_sha256, recipe, config, paths, sink, Path(scratch), folder) as decoding,
+    ):
+        try:
+            whole = decoding.run(open_reader(source, config, name_in_drive(drop), siblings))
+            outcome = merge_parts(
+                [whole], drop, object_sha256=object_sha256, size_bytes=source.size_bytes, recipe=recipe
+            )
+        except BadInputError as error:
+            outcome = rejected(drop, object_sha256, recipe, error, decoding.problems, decoding.format)
+    outcome = replace(outcome, siblings=tuple(siblings.versions) if siblings else ())
     write_outcome(sink, folder, outcome)
     return outcome
 

@@ -55,30 +55,35 @@ def _mixed(values: np.ndarray) -> np.ndarray:
     return mixed
 
 
-def payload_hashes(block: Block, rows: np.ndarray, shared: "SharedHash") -> TextColumn:
-    """BLAKE3, first 32 hex digits: of a message's bytes, or for small messages of all that is small in their block."""
+def payload_hashes(block: Block, rows: np.ndarray, shared: "SharedHashes") -> TextColumn:
+    """BLAKE3, first 32 hex digits: of a message's bytes, or for small messages of all that is small in their chunk."""
     size = block.exclusive_end[rows] - block.start[rows]
     is_large = size > SMALL_MESSAGE_BYTES
-    if not is_large.any():
-        return TextColumn([shared.of(block)], np.zeros(len(rows), np.int32))
     values = [blake3(block.data(row)).hexdigest()[:32] for row in rows[is_large].tolist()]
-    codes = np.full(len(rows), len(values), np.int32)
+    codes = np.empty(len(rows), np.int32)
     codes[is_large] = np.arange(len(values))
-    return TextColumn(values if is_large.all() else [*values, shared.of(block)], codes)
+    small = block.member_of(rows[~is_large])
+    if len(small):
+        found = np.unique(small)
+        codes[~is_large] = len(values) + np.searchsorted(found, small)
+        values += [shared.of(block, member) for member in found.tolist()]
+    return TextColumn(values, codes)
 
 
-class SharedHash:
-    """The hash that a block's small messages share: of all the block's bytes but the data of large messages."""
+class SharedHashes:
+    """The hash that small messages of a chunk share: of all its bytes but the data of large messages."""
 
     def __init__(self) -> None:
         self._block: Block | None = None
-        self._hash = ""
+        self._hashes: dict[int, str] = {}
 
-    def of(self, block: Block) -> str:
-        """Computed once for a block."""
+    def of(self, block: Block, member: int) -> str:
+        """That of one member of a block, computed once."""
         if self._block is not block:
-            self._block, self._hash = block, _small_hash(block)
-        return self._hash
+            self._block, self._hashes = block, {}
+        if member not in self._hashes:
+            self._hashes[member] = _small_hash(block.members()[member])
+        return self._hashes[member]
 
 
 def _small_hash(block: Block) -> str:

@@ -10,7 +10,7 @@ from scenelake.contracts.tables import MESSAGE_INDEX
 from scenelake.decode.arrow_columns import numbers, repeated_text, texts
 from scenelake.decode.formats.blocks import Block
 from scenelake.decode.formats.cdr_columns import TextColumn
-from scenelake.decode.identities import SharedHash, payload_hashes, sample_data_ids
+from scenelake.decode.identities import SharedHashes, payload_hashes, sample_data_ids
 from scenelake.decode.pieces import Piece
 from scenelake.decode.ruling_time import BASES, TIME_REASONS, RulingTimes, ruling_times
 from scenelake.decode.small_tables import SmallTables, written_schema
@@ -95,7 +95,7 @@ class IndexRows:
         self._tables = tables
         self._channels: dict[str, _ChannelRows] = {}
         self._decode_from: defaultdict[str, DecodeFromRows] = defaultdict(DecodeFromRows)
-        self._shared = SharedHash()
+        self._shared = SharedHashes()
 
     def add(self, block: Block, channel: str, schema_name: str, run: list[tuple[Piece, PieceRows, Placement]]) -> None:
         """Adds the pieces of one run: all messages of one channel in one block."""

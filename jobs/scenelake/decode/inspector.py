@@ -11,7 +11,7 @@ from scenelake.contracts.modalities import PAYLOAD_TABLE, MessageStatus, Modalit
 from scenelake.contracts.stages import Problem
 from scenelake.decode.channels import ChannelDecoder
 from scenelake.decode.formats.blocks import Block, Definition, Findings, Reader
-from scenelake.decode.formats.mcap_reader import HARMLESS_REASONS
+from scenelake.decode.formats.mcap_problems import HARMLESS_REASONS
 from scenelake.decode.formats.overview import Compressed, Overview
 from scenelake.decode.inspection import ChannelInspection, FileInspection, FileProblem, Inspection, Mode
 from scenelake.decode.time_line import TimeLine

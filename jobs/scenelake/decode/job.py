@@ -9,7 +9,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import pyarrow as pa
@@ -36,11 +36,13 @@ from scenelake.contracts.stages import (
     StageOutcome,
 )
 from scenelake.decode.config import DECODE_VERSION, DecodeConfig
+from scenelake.decode.fetch import nbr_blocks
 from scenelake.decode.manifests import Listing, judged_by_manifests, listing
 from scenelake.decode.parts import PartOutcome
 from scenelake.decode.task import BlockRange, DecodeTask, PartOfDrop, SplitPlan, Storage
 from scenelake.ledger.protocol import Ledger
 from scenelake.runtime.job import StageContext, run_stage
+from scenelake.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +85,9 @@ def _decode_split(
     """Outcomes of split objects, and the drops that turned out to need one reader."""
     per_range = max(task.config.part_bytes // MERKLE_BLOCK_BYTES, 1)
     ranges = [
-        BlockRange(plan.drop, plan.size_bytes, first, min(first + per_range, _nbr_blocks(plan)))
+        BlockRange(plan.drop, plan.size_bytes, first, min(first + per_range, nbr_blocks(plan.size_bytes)))
         for plan in plans
-        for first in range(0, _nbr_blocks(plan), per_range)
+        for first in range(0, nbr_blocks(plan.size_bytes), per_range)
     ]
     hashed = _run(spark, [[r] for r in ranges], partial(_each, task.hash_blocks))
     digests: dict[str, list[bytes]] = {}
@@ -104,10 +106,6 @@ def _decode_split(
         else:
             contradicted.append(plan.drop)
     return done, contradicted
-
-
-def _nbr_blocks(plan: SplitPlan) -> int:
-    return -(-plan.size_bytes // MERKLE_BLOCK_BYTES)
 
 
 def _each(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -155,7 +153,7 @@ def _work(drop: Drop) -> int:
 def decode_batch(context: StageContext) -> StageOutcome:
     """Decodes the batch's drops and leaves ``drops.json`` in the stage's folder."""
     config = DecodeConfig()
-    storage: Callable[[], Storage] = partial(s3_objects, context.settings)
+    storage: Callable[[], Storage] = partial(_storage, context.settings)
     params = decode_params(config)
     task = DecodeTask(storage, context.paths, config, ids.recipe(params))
     drops_uri = f"{context.stage_uri()}/{DROPS_FILE}"
@@ -168,15 +166,27 @@ def decode_batch(context: StageContext) -> StageOutcome:
     return StageOutcome(
         result={**_counts(lines, outcomes), "drops_uri": drops_uri},
         params=params,
-        inputs=tuple(
-            DatasetVersion(drop.uri, drop.version_id, outcome.object_sha256)
-            for drop, outcome in zip(context.drops, outcomes, strict=True)
-        ),
+        inputs=stage_inputs(context.drops, outcomes),
         outputs=tuple(
             DatasetVersion(file.uri, file.sha256, file.sha256) for outcome in outcomes for file in outcome.payload_files
         ),
         spark_conf=conf,
     )
+
+
+@lru_cache(maxsize=1)
+def _storage(settings: Settings) -> Storage:
+    """One client for all tasks of a worker: to make it takes as long as to decode ten megabytes."""
+    return s3_objects(settings)
+
+
+def stage_inputs(drops: Sequence[Drop], outcomes: Sequence[DropOutcome]) -> tuple[DatasetVersion, ...]:
+    """Object versions that the outcomes depend on: the drops, and what else of their drives was read for them."""
+    found = {(drop.uri, drop.version_id): outcome.object_sha256 for drop, outcome in zip(drops, outcomes, strict=True)}
+    for sibling in (sibling for outcome in outcomes for sibling in outcome.siblings):
+        if sibling.etag is not None:
+            found.setdefault((sibling.uri, sibling.version_id or ""), None)
+    return tuple(DatasetVersion(uri, version, sha256) for (uri, version), sha256 in found.items())
 
 
 def _outcomes(context: StageContext, task: DecodeTask) -> tuple[list[DropOutcome], JsonObject | None]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from scenelake.contracts.drops import Drop, RecordingParts
 from scenelake.contracts.manifests import CHECKSUM_MISMATCH, read_manifest
 from scenelake.contracts.stages import DecodedDrop, DropOutcome, DropVerdict
+from scenelake.decode.formats.blocks import Source
 
 FORMAT = "manifest"
 
@@ -40,13 +40,13 @@ Listings = Mapping[tuple[str, str], Listing]
 """By drive id and recording, as ``RecordingParts`` names it."""
 
 
-def decode_manifest(path: Path, drop: Drop, object_sha256: str, recipe: str) -> DropOutcome:
+def decode_manifest(source: Source, drop: Drop, object_sha256: str, recipe: str) -> DropOutcome:
     """The outcome of a manifest: an object without messages.
 
     Raises:
         BadInputError: reason ``bad_manifest``, naming the field.
     """
-    read_manifest(path.read_bytes(), drop.uri)
+    read_manifest(bytes(source.read(0, source.size_bytes)), drop.uri)
     return DropOutcome(
         drop_id=drop.drop_id,
         verdict=DropVerdict.DECODED,

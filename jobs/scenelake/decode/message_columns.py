@@ -236,7 +236,7 @@ def _table_rows(piece: Piece, table: str) -> pa.Array:
         for row in large:
             for field, buffer in zip(kind, buffers, strict=True):
                 buffer.append(row.get(field.name))
-        columns, nbr_rows = [buffer.array() for buffer in buffers], len(large)
+        columns, nbr_rows = [buffer.array().combine_chunks() for buffer in buffers], len(large)
     rows = pa.StructArray.from_arrays(columns, fields=list(kind)) if nbr_rows else pa.array([], kind)
     lengths = np.ones(len(piece.rows), np.int64) if counts is None else counts
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)

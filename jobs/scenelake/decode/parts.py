@@ -7,7 +7,7 @@ from scenelake.contracts.drops import Drop
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.stages import ChannelCount, DropOutcome, DropVerdict, JsonObject, PayloadFile, Problem
 from scenelake.contracts.tables import MESSAGE_INDEX
-from scenelake.decode.formats.mcap_reader import HARMLESS_REASONS
+from scenelake.decode.formats.mcap_problems import HARMLESS_REASONS
 from scenelake.decode.values import INT64_MAX
 
 

@@ -3,19 +3,14 @@
 It knows storage by protocols alone, so that Spark, another engine or a test can run it.
 """
 
-import hashlib
 import json
 import logging
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from scenelake.contracts.drops import Drop
 from scenelake.contracts.errors import BadInputError, TransientError
-from scenelake.contracts.ids import MERKLE_BLOCK_BYTES
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import DropOutcome, PayloadFile, table_file
 from scenelake.contracts.tables import MESSAGE_INDEX
@@ -29,11 +24,10 @@ from scenelake.decode.drop import (
     write_outcome,
     write_rejection,
 )
-from scenelake.decode.fetch import RangeSource, fetch_object
+from scenelake.decode.drop_siblings import are_same, drop_siblings, newest, recipe_with
+from scenelake.decode.fetch import RangeSource, block_digests, opened_object, ranged_source
 from scenelake.decode.formats.blocks import Part, PlanContradictedError
 from scenelake.decode.formats.open import open_reader
-from scenelake.decode.formats.siblings import OpenedSiblings, Siblings
-from scenelake.decode.formats.sources import RangedSource
 from scenelake.decode.manifests import decode_manifest
 from scenelake.decode.parts import PartOutcome, merge_parts
 from scenelake.decode.sinks import Sink
@@ -119,17 +113,17 @@ class DecodeTask:
     def plan(self, drop: Drop) -> SplitPlan | DropOutcome:
         """How a large drop is split; its outcome where an earlier attempt left one, or where it cannot be read."""
         storage = self.storage()
-        done = finished_outcome(storage, self.paths.decoded(self.recipe, drop.drop_id))
+        recipe, done = self._settled(storage, drop)
         if done is not None:
             return done
         try:
-            with self._source(storage, drop) as source, self._siblings(storage, drop) as siblings:
+            with ranged_source(storage, drop) as source, drop_siblings(storage, drop) as siblings:
                 reader = open_reader(source, self.config, name_in_drive(drop), siblings)
                 return SplitPlan(drop, source.size_bytes, tuple(reader.parts(self.config.part_bytes)))
         except FileNotFoundError as error:
             missing = BadInputError(f"version {drop.version_id} is not in the bucket", reason="object_missing")
             missing.__cause__ = error
-            return write_rejection(storage, self.paths, drop, self.recipe, missing)
+            return write_rejection(storage, self.paths, drop, recipe, missing)
         except BadInputError:
             # The task that reads it whole finds the same, and has its hash.
             return SplitPlan(drop, drop.size_bytes, ())
@@ -137,11 +131,8 @@ class DecodeTask:
     def hash_blocks(self, blocks: BlockRange) -> list[bytes]:
         """SHA-256 of each block, for the object's Merkle root."""
         storage = self.storage()
-        with self._source(storage, blocks.drop, blocks.size_bytes) as source:
-            return [
-                hashlib.sha256(source.read(number * MERKLE_BLOCK_BYTES, MERKLE_BLOCK_BYTES)).digest()
-                for number in range(blocks.first, blocks.exclusive_end)
-            ]
+        with ranged_source(storage, blocks.drop, blocks.size_bytes) as source:
+            return list(block_digests(source, blocks.first, blocks.exclusive_end))
 
     def decode_part(self, item: PartOfDrop) -> PartOutcome | None:
         """Decodes a part, or finds that an earlier attempt did; None where the object must be read whole."""
@@ -151,8 +142,8 @@ class DecodeTask:
         if done is not None:
             return done
         with (
-            self._source(storage, item.drop, item.size_bytes) as source,
-            self._siblings(storage, item.drop) as siblings,
+            ranged_source(storage, item.drop, item.size_bytes) as source,
+            drop_siblings(storage, item.drop) as siblings,
         ):
             try:
                 return decode_part(
@@ -178,56 +169,45 @@ class DecodeTask:
         write_outcome(self.storage(), self.paths.decoded(self.recipe, plan.drop.drop_id), outcome)
         return outcome
 
-    def _source(self, storage: Storage, drop: Drop, size_bytes: int | None = None) -> RangedSource:
-        version_id = drop.version_id if drop.version_id not in ("", "null") else None
-        if size_bytes is None:
-            size_bytes = storage.head(drop.uri, version_id=version_id).size_bytes
-        return RangedSource(
-            lambda offset, length: storage.read_range(drop.uri, offset, length, version_id=version_id), size_bytes
-        )
+    def _settled(self, storage: Storage, drop: Drop) -> tuple[str, DropOutcome | None]:
+        """The recipe for a drop, and the outcome that an earlier attempt left by it.
 
-    @contextmanager
-    def _siblings(self, storage: Storage, drop: Drop) -> Iterator[Siblings]:
-        """The newest versions of the objects in the drop's drive, by their names in it."""
-        drive_uri = drop.uri.removesuffix(name_in_drive(drop))
-        with ExitStack() as opened:
-
-            def open_source(name: str) -> RangedSource:
-                uri = drive_uri + name
-                size_bytes = storage.head(uri).size_bytes
-                return opened.enter_context(
-                    RangedSource(lambda offset, length: storage.read_range(uri, offset, length), size_bytes)
-                )
-
-            yield OpenedSiblings(open_source)
+        Where siblings that an outcome names hold something else now, the recipe is another one, and so on for an
+        outcome left by that one: a decode that finds new siblings may have looked at more of them.
+        """
+        recipe = self.recipe
+        while True:
+            folder_uri = self.paths.decoded(recipe, drop.drop_id)
+            left = _left_outcome(storage, folder_uri)
+            now = [newest(storage, sibling.uri) for sibling in left.siblings] if left else []
+            if left is None or are_same(left.siblings, now):
+                return recipe, left if left and _is_whole(storage, folder_uri, left) else None
+            recipe = recipe_with(recipe, now)
 
     def _decode(self, storage: Storage, drop: Drop) -> DropOutcome:
-        folder_uri = self.paths.decoded(self.recipe, drop.drop_id)
-        done = finished_outcome(storage, folder_uri)
+        recipe, done = self._settled(storage, drop)
         if done is not None:
             log.info("decoded before", extra={"drop_id": drop.drop_id})
             return done
-        with tempfile.TemporaryDirectory(prefix="scenelake-decode-") as folder:
-            path = Path(folder) / "object"
-            try:
-                object_sha256 = fetch_object(storage, drop, path)
+        try:
+            with opened_object(storage, drop) as (source, object_sha256):
                 if drop.is_manifest:
-                    outcome = decode_manifest(path, drop, object_sha256, self.recipe)
-                    write_outcome(storage, folder_uri, outcome)
+                    outcome = decode_manifest(source, drop, object_sha256, recipe)
+                    write_outcome(storage, self.paths.decoded(recipe, drop.drop_id), outcome)
                     return outcome
-            except BadInputError as error:
-                return write_rejection(storage, self.paths, drop, self.recipe, error)
-            with self._siblings(storage, drop) as siblings:
-                return decode_object(
-                    path,
-                    drop=drop,
-                    object_sha256=object_sha256,
-                    recipe=self.recipe,
-                    config=self.config,
-                    sink=storage,
-                    paths=self.paths,
-                    siblings=siblings,
-                )
+                with drop_siblings(storage, drop) as siblings:
+                    return decode_object(
+                        source,
+                        drop=drop,
+                        object_sha256=object_sha256,
+                        recipe=recipe,
+                        config=self.config,
+                        sink=storage,
+                        paths=self.paths,
+                        siblings=siblings,
+                    )
+        except BadInputError as error:
+            return write_rejection(storage, self.paths, drop, recipe, error)
 
 
 def finished_part(storage: Storage, folder_uri: str, number: int) -> PartOutcome | None:
@@ -249,14 +229,25 @@ def _are_there(storage: Storage, files: Iterable[PayloadFile]) -> bool:
 
 def finished_outcome(storage: Storage, folder_uri: str) -> DropOutcome | None:
     """The outcome that an earlier attempt left, if everything that it names is still there."""
+    outcome = _left_outcome(storage, folder_uri)
+    return outcome if outcome and _is_whole(storage, folder_uri, outcome) else None
+
+
+def _left_outcome(storage: Storage, folder_uri: str) -> DropOutcome | None:
     try:
-        outcome = DropOutcome.from_json(json.loads(storage.read(f"{folder_uri}/{OUTCOME_FILE}")))
+        return DropOutcome.from_json(json.loads(storage.read(f"{folder_uri}/{OUTCOME_FILE}")))
+    except FileNotFoundError:
+        return None
+
+
+def _is_whole(storage: Storage, folder_uri: str, outcome: DropOutcome) -> bool:
+    try:
         if not _are_there(storage, outcome.payload_files):
-            return None
+            return False
         if outcome.channels:
             for table in (*outcome.tables, MESSAGE_INDEX.name):
                 for uri in outcome.files(folder_uri, table):
                     storage.head(uri)
     except FileNotFoundError:
-        return None
-    return outcome
+        return False
+    return True

@@ -20,6 +20,7 @@ SCENE_TABLES = ("scene", "sample", "sample_data", "sync_index", *BATCHED_TABLES)
 
 DRIVE_TABLES = (
     "drive", "raw_object", "calibrated_sensor", "message_account", "qc_result", "quarantine", "release_scene",
+    "clock_fault",
 )  # fmt: skip
 """Tables that are stated anew for a whole drive."""
 
@@ -84,7 +85,9 @@ def drive_rows(given: DriveInput, quarantine_uri: str) -> DriveRows:
     scenes = {s: hashes[s] for s in accepted.to_pylist()}
     accounts = _accounts(given, verdicts)
     quarantine, evidence = _quarantine(given, verdicts, hashes, quarantine_uri)
-    rows |= {name: _table(given, name) for name in ("drive", "raw_object", "calibrated_sensor", "qc_result")}
+    rows |= {
+        name: _table(given, name) for name in ("drive", "raw_object", "calibrated_sensor", "qc_result", "clock_fault")
+    }
     rows |= {
         "message_account": accounts.rows,
         "quarantine": quarantine,

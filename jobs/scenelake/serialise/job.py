@@ -31,7 +31,7 @@ from scenelake.serialise.outcomes import drop_outcomes, scene_counts
 _OF_STAGE = {
     Stage.SYNCHRONISE: (
         "drive", "raw_object", "scene", "sample", "sample_data", "sync_index", "calibrated_sensor",
-        "ego_pose", "unassigned",
+        "ego_pose", "unassigned", "clock_fault",
     ),
     Stage.QUALITY: ("qc_result", "scene_verdict"),
 }  # fmt: skip

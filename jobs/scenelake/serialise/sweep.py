@@ -1,6 +1,7 @@
 """What the names in the lake say of who needs them: the rules of the sweep that need no reading."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scenelake.contracts.drops import Batch, BatchState, Drop, DropState
@@ -9,6 +10,9 @@ _BRANCH = re.compile(r"r\d{8}\.(?P<batch_id>.+)\.(?P<attempt>\d+)")
 _PAYLOAD = re.compile(r"/(?P<object>[0-9a-f]{32})-\d+-\d{3,}-[0-9a-f]{8}\.parquet$")
 _BATCHED = re.compile(r"/(?P<batch_id>b\d{8}T\d{6}Z-[0-9a-f]{8})-[0-9a-f]{16}\.parquet$")
 _ATTEMPT = re.compile(r"/work/batches/(?P<batch_id>[^/]+)/(?P<attempt>\d+)/")
+_PART = re.compile(
+    r"(?P<folder>.*/work/decoded/[^/]+/[^/]+)/(?:part-(?P<part>\d{5,})\.json|(?P<table>\w+)-(?P<number>\d{5,})\.parquet)"
+)
 
 SWEPT_SUFFIXES = (".parquet", ".avro")
 """Data files, manifests and manifest lists. Metadata files stay: they are the tables' history and open releases."""
@@ -28,6 +32,35 @@ class Attempt:
     def is_superseded(self, batch: Batch | None) -> bool:
         """Whether a later attempt ended the batch, so that nobody asks for this one's work any more."""
         return batch is not None and batch.state is BatchState.CLOSED and batch.attempt > self.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class PartFile:
+    """A file that the task for one part of a large object left.
+
+    Attributes:
+        folder_uri: of the object's drop.
+        table: None for the part's own outcome.
+    """
+
+    folder_uri: str
+    table: str | None
+    number: int
+
+    def is_needed(self, parts: Mapping[str, Sequence[int]]) -> bool:
+        """Whether the drop's outcome names it: an object whose index lied was read whole in the end, and names none.
+
+        Args:
+            parts: ``DropOutcome.parts``.
+        """
+        tables = parts.values() if self.table is None else [parts.get(self.table, ())]
+        return any(self.number in numbers for numbers in tables)
+
+
+def part_of_decoded(uri: str) -> PartFile | None:
+    """The part of an object that a file below ``work/decoded`` is of; None for any other file."""
+    match = _PART.fullmatch(uri)
+    return PartFile(match["folder"], match["table"], int(match["part"] or match["number"])) if match else None
 
 
 def attempt_of_branch(name: str) -> Attempt | None:

@@ -38,6 +38,7 @@ from scenelake.serialise.sweep import (
     batch_of_file,
     needs_its_payload,
     object_of_payload,
+    part_of_decoded,
 )
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class Sweep:
             self.scratch.create(name, columns)
         self.scratch.insert("old", _OLD, self._old_gold({d.batch_id for d in ledger.drops(state=DropState.CLAIMED)}))
         self.scratch.insert("old", _OLD, self._old_work(batch_of))
+        self.scratch.insert("old", _OLD, self._old_parts())
         reaches = self._reaches(batch_of)
         for reach in reaches:
             self.scratch.insert("referenced", _REFERENCED, ((uri,) for uri in reach.files()))
@@ -134,6 +136,25 @@ class Sweep:
             modified_at_ns = found.modified_at_ns or self.before_ns + 1
             if attempt and modified_at_ns <= self.before_ns and attempt.is_superseded(batch_of(attempt.batch_id)):
                 yield found.uri, found.size_bytes, modified_at_ns, "work", None
+
+    def _old_parts(self) -> Iterator[tuple[Any, ...]]:
+        """What the parts of an object left that its outcome does not name; without an outcome they may yet be used."""
+        parts_of = lru_cache(maxsize=1)(self._parts)
+        for found in self.objects.list(f"{self.settings.lake_uri}/work/decoded/"):
+            part = part_of_decoded(found.uri)
+            modified_at_ns = found.modified_at_ns or self.before_ns + 1
+            if part is None or modified_at_ns > self.before_ns:
+                continue
+            named = parts_of(part.folder_uri)
+            if named is not None and not part.is_needed(named):
+                yield found.uri, found.size_bytes, modified_at_ns, "work", None
+
+    def _parts(self, folder_uri: str) -> dict[str, list[int]] | None:
+        try:
+            parts: dict[str, list[int]] = read_json(self.objects, f"{folder_uri}/outcome.json").get("parts", {})
+        except FileNotFoundError:
+            return None
+        return parts
 
     def _reaches(self, batch_of: Callable[[str], Batch | None]) -> list[TableReach]:
         def is_stale(branch: str) -> bool:

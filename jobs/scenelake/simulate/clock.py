@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scenelake.simulate.config import Sensor
-from scenelake.simulate.faults import clock_error_ns, drift_ns
+from scenelake.simulate.faults import clock_error_ns, drift_ns, faulty_stamps
 from scenelake.simulate.geometry import Integers
 
 
@@ -66,4 +66,4 @@ def plan_schedule(
     true_ns = start_ns + offset
     publish_ns = np.maximum.accumulate(true_ns + latency.astype(np.int64))
     log_ns = np.maximum.accumulate(publish_ns + transport.astype(np.int64))
-    return Schedule(true_ns, true_ns + error, publish_ns, log_ns)
+    return Schedule(true_ns, faulty_stamps(faults, offset, true_ns + error), publish_ns, log_ns)

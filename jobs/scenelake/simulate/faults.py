@@ -14,6 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from scenelake.contracts.errors import ConfigurationError
 from scenelake.simulate.geometry import Floats, Integers, Transform, rotation_from_rpy
 
+_GPS_EPOCH_S, _GPS_AHEAD_S = 315_964_800, 18
+"""1980-01-06 in seconds of UTC, and the leap seconds that GPS time has not counted since, as of 2017."""
+_BOOTED_NS = 2_000_123_456_789
+"""Half an hour and some after the boot."""
+
 BLACK = -1
 """Source index of a frame that is black instead of rendered."""
 
@@ -73,6 +78,27 @@ class ClockDrift(_Fault):
     drift_ppm: float
 
 
+class StampJitter(_Fault):
+    """The sensor's stamps scatter in the interval by a standard deviation of jitter_ms, clipped at three of it."""
+
+    kind: Literal["stamp_jitter"] = "stamp_jitter"
+    jitter_ns: Annotated[int, Field(gt=0)]
+
+
+class RepeatedStamps(_Fault):
+    """Every so-many-th message of the interval carries the stamp of the one before it."""
+
+    kind: Literal["repeated_stamps"] = "repeated_stamps"
+    every: Annotated[int, Field(ge=2)] = 2
+
+
+class WrongEpoch(_Fault):
+    """Stamps count from elsewhere (boot_time, gps_epoch, gps_time_of_week) or are milliseconds or microseconds."""
+
+    kind: Literal["wrong_epoch"] = "wrong_epoch"
+    epoch: Literal["boot_time", "gps_epoch", "gps_time_of_week", "milliseconds", "microseconds"]
+
+
 class Miscalibration(_Fault):
     """The sensor sits askew in the interval: its true mount is turned and shifted, the published one is not."""
 
@@ -91,13 +117,24 @@ class Miscalibration(_Fault):
 
 
 Fault = Annotated[
-    DroppedFrames | FrozenCamera | BlackFrames | ClockOffset | ClockDrift | Miscalibration,
+    DroppedFrames
+    | FrozenCamera
+    | BlackFrames
+    | ClockOffset
+    | ClockDrift
+    | StampJitter
+    | RepeatedStamps
+    | WrongEpoch
+    | Miscalibration,
     Field(discriminator="kind"),
 ]
 FAULT_TYPES: dict[str, type[_Fault]] = {
     str(fault.model_fields["kind"].default): fault
-    for fault in (DroppedFrames, FrozenCamera, BlackFrames, ClockOffset, ClockDrift, Miscalibration)
-}
+    for fault in (
+        DroppedFrames, FrozenCamera, BlackFrames, ClockOffset, ClockDrift, StampJitter, RepeatedStamps, WrongEpoch,
+        Miscalibration,
+    )
+}  # fmt: skip
 CAMERA_FAULTS = frozenset({"frozen_camera", "black_frames"})
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Fault)
 
@@ -111,6 +148,9 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "start": ("start_offset_ns", _nanoseconds(1_000_000_000)),
     "end": ("exclusive_end_offset_ns", _nanoseconds(1_000_000_000)),
     "offset_ms": ("offset_ns", _nanoseconds(1_000_000)),
+    "jitter_ms": ("jitter_ns", _nanoseconds(1_000_000)),
+    "every": ("every", int),
+    "epoch": ("epoch", str),
     **{n: (n, float) for n in ("fraction", "drift_ppm", "roll_deg", "pitch_deg", "yaw_deg", "dx_m", "dy_m", "dz_m")},
 }
 """Option on the command line: field of the model and how its text is read."""
@@ -169,6 +209,34 @@ def clock_error_ns(faults: Sequence[Any], offset_ns: Integers) -> Integers:
             inside = fault.covers(offset_ns)
             error[inside] += drift_ns(offset_ns[inside] - fault.start_offset_ns, fault.drift_ppm)
     return error
+
+
+def faulty_stamps(faults: Sequence[Any], offset_ns: Integers, stamp_ns: Integers) -> Integers:
+    """What the stamp faults of one sensor make of its stamps at true times (n,) since the start."""
+    stamps = stamp_ns.copy()
+    for position, fault in enumerate(faults):
+        inside = np.flatnonzero(fault.covers(offset_ns))
+        if isinstance(fault, StampJitter):
+            # Seeded by the fault itself, so that nothing else that the sensor draws changes.
+            draws = np.random.default_rng((position, fault.start_offset_ns, fault.jitter_ns)).normal(size=len(inside))
+            stamps[inside] += np.rint(np.clip(draws, -3.0, 3.0) * fault.jitter_ns).astype(np.int64)
+        elif isinstance(fault, RepeatedStamps):
+            repeats = inside[1:][np.arange(1, len(inside)) % fault.every == 0]
+            stamps[repeats] = stamps[repeats - 1]
+        elif isinstance(fault, WrongEpoch):
+            stamps[inside] = _in_epoch(fault.epoch, stamps[inside])
+    return stamps
+
+
+def _in_epoch(epoch: str, utc_ns: Integers) -> Integers:
+    if epoch == "milliseconds":
+        return utc_ns // 1_000_000
+    if epoch == "microseconds":
+        return utc_ns // 1_000
+    if epoch == "boot_time":
+        return utc_ns - utc_ns[:1] + _BOOTED_NS
+    since_gps_ns: Integers = utc_ns - (_GPS_EPOCH_S - _GPS_AHEAD_S) * 1_000_000_000
+    return since_gps_ns % (604_800 * 1_000_000_000) if epoch == "gps_time_of_week" else since_gps_ns
 
 
 def drift_ns(elapsed_ns: Integers, drift_ppm: float) -> Integers:

@@ -14,8 +14,9 @@ from foxglove_schemas_protobuf.PointCloud_pb2 import PointCloud
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from scenelake.adapters.recording_writer import RecordingWriter
+from scenelake.geometry.poses import quaternion_of
 from scenelake.simulate.config import SECOND_NS
-from scenelake.simulate.geometry import Floats, Transform, quaternion_wxyz
+from scenelake.simulate.geometry import Floats, Transform
 from scenelake.simulate.rasteriser import Lens
 from scenelake.simulate.ros_messages import MessageKind, RosMessages
 
@@ -91,7 +92,8 @@ class FoxgloveMessages(RosMessages):
             one = message.transforms.add(parent_frame_id=parent, child_frame_id=child)
             one.timestamp.CopyFrom(_timestamp(stamp_ns))
             one.translation.x, one.translation.y, one.translation.z = transform.translation_m
-            one.rotation.w, one.rotation.x, one.rotation.y, one.rotation.z = quaternion_wxyz(transform.rotation)
+            quaternion = quaternion_of(transform.rotation).tolist()
+            one.rotation.w, one.rotation.x, one.rotation.y, one.rotation.z = quaternion
         return message
 
 

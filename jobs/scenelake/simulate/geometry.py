@@ -7,6 +7,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from scenelake.geometry.poses import pose_of, struct_from_pose
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -38,9 +40,7 @@ class Transform:
 
     def to_json(self) -> dict[str, float]:
         """Translation and quaternion by the names that ``contracts.columns.POSE`` has."""
-        values = (*self.translation_m, *quaternion_wxyz(self.rotation))
-        names = ("tx_m", "ty_m", "tz_m", "qw", "qx", "qy", "qz")
-        return {name: float(value) for name, value in zip(names, values, strict=True)}
+        return struct_from_pose(pose_of(self.rotation, self.translation_m))
 
 
 def rotation_from_rpy(roll_rad: Any, pitch_rad: Any, yaw_rad: Any) -> Floats:
@@ -53,31 +53,6 @@ def rotation_from_rpy(roll_rad: Any, pitch_rad: Any, yaw_rad: Any) -> Floats:
         [-sp, cp * sr, cp * cr],
     ]
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def quaternion_wxyz(rotation: Floats) -> tuple[float, float, float, float]:
-    """Unit quaternion (qw, qx, qy, qz) with qw >= 0 of one rotation matrix.
-
-    Takes the largest of the four components first, which is stable for every rotation (Shepperd 1978).
-    """
-    r = rotation
-    trace = float(np.trace(r))
-    squares = (trace, float(r[0, 0]), float(r[1, 1]), float(r[2, 2]))
-    largest = int(np.argmax(squares))
-    if largest == 0:
-        quaternion = np.array([1 + trace, r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
-    else:
-        i, j, k = ((0, 1, 2), (1, 2, 0), (2, 0, 1))[largest - 1]
-        quaternion = np.empty(4)
-        quaternion[0] = r[k, j] - r[j, k]
-        quaternion[1 + i] = 1 + r[i, i] - r[j, j] - r[k, k]
-        quaternion[1 + j] = r[j, i] + r[i, j]
-        quaternion[1 + k] = r[k, i] + r[i, k]
-    quaternion = quaternion / np.linalg.norm(quaternion)
-    if quaternion[0] < 0:
-        quaternion = -quaternion
-    w, x, y, z = (float(v) for v in quaternion)
-    return w, x, y, z
 
 
 def generator(*key: int | str) -> np.random.Generator:

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from scenelake.adapters.recording_writer import RecordingWriter
+from scenelake.geometry.poses import quaternion_of
 from scenelake.simulate.annotations import LabelledBox
 from scenelake.simulate.config import SECOND_NS
-from scenelake.simulate.geometry import Floats, Transform, quaternion_wxyz
+from scenelake.simulate.geometry import Floats, Transform
 from scenelake.simulate.rasteriser import Lens
 
 _POINT_FIELD_TYPES = {"i1": 1, "u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 8}
@@ -184,7 +185,7 @@ class RosMessages:
         return self._make("geometry_msgs/msg/Vector3")(*(float(v) for v in values))
 
     def _quaternion(self, transform: Transform) -> Any:
-        qw, qx, qy, qz = quaternion_wxyz(transform.rotation)
+        qw, qx, qy, qz = quaternion_of(transform.rotation).tolist()
         return self._make("geometry_msgs/msg/Quaternion")(x=qx, y=qy, z=qz, w=qw)
 
     def _pose(self, transform: Transform) -> Any:

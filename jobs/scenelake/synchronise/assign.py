@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow as pa
 from scenelake.contracts import ids
 from scenelake.contracts.modalities import Modality
 from scenelake.contracts.stages import ChannelClock
+from scenelake.synchronise.clock_model import ClockModel
 from scenelake.synchronise.clocks import channel_clock
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.scenes import (
@@ -103,8 +105,11 @@ def _extents(scene_of_row: Int64Array, timestamps_ns: Int64Array, count: int) ->
 
 def data_stretches(assignment: Assignment, timestamps_ns: Int64Array) -> list[list[Window]]:
     """Per scene, the 20 s slots that hold messages of it, in order and clipped to its extent."""
-    inside = assignment.is_assigned
-    pairs = np.unique(np.stack([assignment.scene_of_row[inside], slots_of(timestamps_ns[inside])]), axis=1)
+    rows = np.flatnonzero(assignment.is_assigned)
+    scene_of, slot_of = assignment.scene_of_row[rows], slots_of(timestamps_ns[rows])
+    # Messages of a channel stay in a slot for a while: only where one leaves it is there something new.
+    is_new = np.concatenate([[True], (np.diff(scene_of) != 0) | (np.diff(slot_of) != 0)])[: len(rows)]
+    pairs = np.unique(np.stack([scene_of[is_new], slot_of[is_new]]), axis=1)
     found: list[list[Window]] = [[] for _ in assignment.scenes]
     for scene, slot in pairs.T.tolist():
         extent, window = assignment.extents[scene], slot_window(slot)
@@ -114,15 +119,24 @@ def data_stretches(assignment: Assignment, timestamps_ns: Int64Array) -> list[li
 
 
 def measure_clocks(
-    streams: Mapping[str, Stream], reference: Stream | None, config: SynchroniseConfig
+    streams: Mapping[str, Stream],
+    reference: Stream | None,
+    config: SynchroniseConfig,
+    models: Mapping[str, ClockModel] = MappingProxyType({}),
 ) -> tuple[ChannelClock, ...]:
     """Clocks of all channels, by name. Without a reference the busiest ruling channel is what offsets are from.
 
     Latched channels have no rate, so no offset is read into where their messages happen to lie.
+
+    Args:
+        models: of the clocks as recorded, by channel.
     """
     against = reference or max(fixed_grid_streams(streams), key=lambda s: (len(s.rows), s.channel), default=None)
     latched = (Modality.CALIBRATION, Modality.EPISODE, Modality.LANGUAGE)
-    clocks = [channel_clock(s, None if s.modality in latched else against, config) for s in streams.values()]
+    clocks = [
+        channel_clock(s, None if s.modality in latched else against, config, models.get(s.channel))
+        for s in streams.values()
+    ]
     return tuple(clock for clock in clocks if clock is not None)
 
 
@@ -147,9 +161,8 @@ def unassigned_reasons(
     return codes, reasons
 
 
-def assigned_table(index: pa.Table, assignment: Assignment, timestamps_ns: Int64Array) -> tuple[pa.Table, Int64Array]:
-    """Index rows that are in a scene, by scene, time and recording order; and their positions in the index."""
-    rows = np.flatnonzero(assignment.is_assigned)
-    order = np.lexsort((rows, timestamps_ns[rows], assignment.scene_of_row[rows]))
-    chosen = rows[order]
-    return index.take(pa.array(chosen)), chosen
+def assigned_table(index: pa.Table, assignment: Assignment) -> tuple[pa.Table, Int64Array]:
+    """Index rows that are in a scene, in the order of the index; and their positions in it."""
+    is_assigned = assignment.is_assigned
+    rows = np.flatnonzero(is_assigned)
+    return (index if len(rows) == len(index) else index.filter(pa.array(is_assigned))), rows

@@ -1,15 +1,19 @@
 """Synchronises one drive: pure, from Arrow tables to Arrow tables."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from scenelake.contracts import ids
-from scenelake.contracts.stages import UNASSIGNED_SCHEMA, ChannelClock, DropVerdict
+from scenelake.contracts.stages import UNASSIGNED_SCHEMA, ChannelClock, ClockFault, DropVerdict
 from scenelake.contracts.tables import GOLD, decoded_schema
+from scenelake.geometry.arrow_poses import pose_array
+from scenelake.synchronise.anchor import anchor_columns
 from scenelake.synchronise.assign import (
     Assignment,
     assign,
@@ -18,14 +22,26 @@ from scenelake.synchronise.assign import (
     measure_clocks,
     unassigned_reasons,
 )
+from scenelake.synchronise.clock_faults import find_faults
+from scenelake.synchronise.clock_model import ClockModel, model_clock
+from scenelake.synchronise.clock_tables import fault_table, segment_table
 from scenelake.synchronise.config import SynchroniseConfig
-from scenelake.synchronise.drives import DriveInput, SynchronisedDrive, drive_metadata, recording_sequence
-from scenelake.synchronise.geometry import ChannelCalibrations, calibrate, poses_from_transforms
+from scenelake.synchronise.drives import (
+    COMPENSATED_METADATA,
+    DriveInput,
+    SynchronisedDrive,
+    drive_metadata,
+    recording_sequence,
+)
+from scenelake.synchronise.ego_poses import find_ego_poses
+from scenelake.synchronise.geometry import ChannelCalibrations, calibrate
 from scenelake.synchronise.keyframes import keyframes_of
+from scenelake.synchronise.repair import repair_times
 from scenelake.synchronise.rows import choose, table_from_columns, table_of
-from scenelake.synchronise.scenes import EpisodeMark
-from scenelake.synchronise.streams import Stream, column_ns, recording_order, streams_of
+from scenelake.synchronise.scenes import EpisodeMark, choose_reference
+from scenelake.synchronise.streams import LEFT_OUT, Stream, column_ns, recording_order, streams_of
 from scenelake.synchronise.sync_index import DriveSamples, build_sync_error, build_sync_index, sample_columns
+from scenelake.synchronise.transforms import transform_tree
 from scenelake.synchronise.values import rows_by_id
 from scenelake.timebase.arrays import Int64Array
 from scenelake.timebase.slots import drive_date_of
@@ -37,26 +53,38 @@ def synchronise_drive(drive: DriveInput, config: SynchroniseConfig) -> Synchroni
     A drive without a scene has empty scene tables and all of its messages in ``unassigned``.
     """
     index = recording_order(drive.index)
-    timestamps_ns = column_ns(index, "timestamp_ns")
-    streams = streams_of(index)
+    recorded = streams_of(index)
     metadata = drive_metadata(recording_sequence(drive.objects, drive.plan))
+    models, faults = _clocks_as_recorded(recorded, drive, metadata.get("clock"), config)
+    index, repaired = repair_times(index, drive.tables, recorded, config)
+    drive = replace(drive, tables=repaired)
+    timestamps_ns = column_ns(index, "timestamp_ns")
+    streams = streams_of(index) if LEFT_OUT in index.column_names else recorded
     assignment = assign(drive.plan.drive_id, streams, timestamps_ns, _episode_marks(drive.tables["episode"]), config)
-    clocks = measure_clocks(streams, assignment.reference, config)
-    derived = poses_from_transforms(drive.tables["transform"], config)
-    tables = dict(drive.tables) | {"ego_pose": pa.concat_tables([drive.tables["ego_pose"], derived])}
+    clocks = measure_clocks(streams, assignment.reference, config, models)
+    tree = transform_tree(drive.tables["transform"])
+    ego = find_ego_poses(drive.tables, tree, config)
+    tables = dict(drive.tables) | {"ego_pose": pa.concat_tables([drive.tables["ego_pose"], ego.derived])}
     dates = [drive_date_of(s.window.start_ns) for s in assignment.scenes]
     samples, sample = _samples(drive.plan.drive_id, assignment, timestamps_ns, dates, config)
     rig_id = metadata.get("rig_id") or drive.plan.vehicle
+    compensated = frozenset(metadata.get(COMPENSATED_METADATA, "").split())
     sensors, calibrations = calibrate(
-        streams, drive.tables["calibration"], drive.tables["transform"], rig_id=rig_id, config=config
+        streams, drive.tables["calibration"], tree, rig_id=rig_id, compensated=compensated, config=config
     )
     start_ns, exclusive_end_ns = _drive_span(drive, assignment, timestamps_ns)
-    of_drive = {"drive_id": drive.plan.drive_id, "drive_date": drive_date_of(start_ns)}
-    drive_row = _drive_row(drive, metadata, assignment) | {
-        "rig_id": rig_id,
-        "start_ns": start_ns,
-        "exclusive_end_ns": exclusive_end_ns,
-    }
+    drive_date = drive_date_of(start_ns)
+    of_drive = {"drive_id": drive.plan.drive_id, "drive_date": drive_date}
+    anchor = anchor_columns(ego, drive.tables["gnss"], tree, config)
+    drive_row = (
+        _drive_row(drive, metadata, assignment)
+        | anchor
+        | {
+            "rig_id": rig_id,
+            "start_ns": start_ns,
+            "exclusive_end_ns": exclusive_end_ns,
+        }
+    )
     made = {
         "drive": table_of([drive_row | of_drive], GOLD["drive"].schema),
         "raw_object": table_of([row | of_drive for row in _raw_objects(drive)], GOLD["raw_object"].schema),
@@ -68,10 +96,22 @@ def synchronise_drive(drive: DriveInput, config: SynchroniseConfig) -> Synchroni
         "sync_index": build_sync_index(index, streams, tables, assignment, samples, config),
         "calibrated_sensor": table_of([row | of_drive for row in sensors], GOLD["calibrated_sensor"].schema),
         "sync_error": build_sync_error(streams, assignment),
+        "clock_fault": fault_table(drive.plan.drive_id, drive_date, faults, config),
+        "clock_segment": segment_table(drive.plan.drive_id, models),
         "unassigned": _unassigned(index, streams, clocks, assignment),
-        "ego_pose": _ego_poses(drive.plan.drive_id, derived, index, assignment, dates),
+        "ego_pose": _ego_poses(drive.plan.drive_id, ego.derived, index, assignment, dates),
     }
     return SynchronisedDrive(made, clocks)
+
+
+def _clocks_as_recorded(
+    streams: Mapping[str, Stream], drive: DriveInput, said_of_clock: str | None, config: SynchroniseConfig
+) -> tuple[dict[str, ClockModel], list[ClockFault]]:
+    """Clocks and their faults before any repair."""
+    models = {s.channel: model for s in streams.values() if (model := model_clock(s, config)) is not None}
+    is_episodic = any(mark.event == "start" for mark in _episode_marks(drive.tables["episode"]))
+    clocks = measure_clocks(streams, choose_reference(streams, is_episodic=is_episodic), config)
+    return models, find_faults(models, clocks, config, said_of_clock)
 
 
 def _episode_marks(table: pa.Table) -> list[EpisodeMark]:
@@ -211,7 +251,8 @@ def _sample_data(
         rows = streams[channel].rows
         calibration_of_row[rows] = len(calibration_ids) + known.positions(timestamps_ns[rows])
         calibration_ids.extend(known.calibrated_sensor_ids)
-    assigned, rows = assigned_table(index, assignment, timestamps_ns)
+    moving = _moving_extrinsics(len(timestamps_ns), streams, calibrations)
+    assigned, rows = assigned_table(index, assignment)
     scene_of_row = assignment.scene_of_row[rows]
     schema = GOLD["sample_data"].schema
     columns = {name: assigned[name] for name in assigned.column_names if name in schema.names} | {
@@ -220,13 +261,35 @@ def _sample_data(
         "drive_date": choose(scene_of_row, dates, pa.date32()),
         "calibrated_sensor_id": choose(calibration_of_row[rows], calibration_ids, pa.string()),
     }
+    if moving is not None:
+        columns["ego_from_sensor"] = moving.take(pa.array(rows))
     return table_from_columns(columns, schema, len(rows))
+
+
+def _moving_extrinsics(
+    nbr_rows: int, streams: Mapping[str, Stream], calibrations: Mapping[str, ChannelCalibrations]
+) -> pa.Array | None:
+    """``ego_from_sensor`` over the index of the sensors that move against the ego; None where none does."""
+    moving = {channel: known.moving.values for channel, known in calibrations.items() if known.moving is not None}
+    if not moving:
+        return None
+    pose_of_row = np.zeros(nbr_rows, np.int64)
+    first = 1
+    for channel, values in moving.items():
+        pose_of_row[streams[channel].rows] = first + np.arange(len(values))
+        first += len(values)
+    return pose_array(np.concatenate([np.full((1, 7), np.nan), *moving.values()])).take(pa.array(pose_of_row))
 
 
 def _unassigned(
     index: pa.Table, streams: Mapping[str, Stream], clocks: Sequence[ChannelClock], assignment: Assignment
 ) -> pa.Table:
     codes, reasons = unassigned_reasons(streams, clocks, assignment)
+    if LEFT_OUT in index.column_names:
+        left_out = index[LEFT_OUT].combine_chunks().dictionary_encode()
+        code = np.asarray(pc.fill_null(left_out.indices, -1).to_numpy(zero_copy_only=False))
+        codes = np.where(code >= 0, len(reasons) + code, codes)
+        reasons = [*reasons, *left_out.dictionary.to_pylist()]
     rows = np.flatnonzero(codes >= 0)
     outside = index.select(["sample_data_id", "object_sha256", "channel", "timestamp_ns"]).take(pa.array(rows))
     columns = {name: outside[name] for name in outside.column_names}
@@ -237,7 +300,7 @@ def _unassigned(
 def _ego_poses(
     drive_id: str, derived: pa.Table, index: pa.Table, assignment: Assignment, dates: Sequence[date]
 ) -> pa.Table:
-    """Poses found in transforms, of the messages that are in a scene, as gold ``ego_pose`` rows."""
+    """Poses from transforms or GNSS, of the messages that are in a scene, as gold ``ego_pose`` rows."""
     if not len(derived):
         return GOLD["ego_pose"].schema.empty_table()
     rows = rows_by_id(index, derived["sample_data_id"].combine_chunks())

@@ -1,24 +1,25 @@
 """What each channel's clock did over a drive."""
 
+from typing import Any
+
 import numpy as np
 
 from scenelake.contracts.stages import ChannelClock
+from scenelake.synchronise.clock_model import ClockModel
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.streams import Stream
-from scenelake.timebase.slots import SECOND_NS
-
-YEAR_2000_NS = 946_684_800 * SECOND_NS
-"""No recorder of today ran before: earlier stamps count from the boot of a machine."""
-
-YEAR_2100_NS = 4_102_444_800 * SECOND_NS
+from scenelake.timebase.epochs import epoch_of
 
 
-def channel_clock(stream: Stream, reference: Stream | None, config: SynchroniseConfig) -> ChannelClock | None:
+def channel_clock(
+    stream: Stream, reference: Stream | None, config: SynchroniseConfig, model: ClockModel | None = None
+) -> ChannelClock | None:
     """Measures one channel's clock; None for a channel without a usable message.
 
     Args:
         stream: the channel.
         reference: the channel whose clock rules the drive, which may be the same one.
+        model: of the clock as recorded; without one, nothing is said of it against the log times.
     """
     count = len(stream.rows)
     if count == 0:
@@ -43,14 +44,24 @@ def channel_clock(stream: Stream, reference: Stream | None, config: SynchroniseC
         largest_gap_ns=int(gaps.max()) if len(gaps) else 0,
         offset_from_reference_ns=_offset(stream, reference, config),
         epoch=epoch_of(int(stream.sorted_ns[count // 2])),
+        **(_against_log(model) if model is not None else {}),
     )
 
 
-def epoch_of(timestamp_ns: int) -> str:
-    """``utc``, ``boot_time`` before the year 2000, or ``future`` from the year 2100."""
-    if timestamp_ns < YEAR_2000_NS:
-        return "boot_time"
-    return "future" if timestamp_ns >= YEAR_2100_NS else "utc"
+def _against_log(model: ClockModel) -> dict[str, Any]:
+    """What a model adds to a channel's clock."""
+    usual = model.usual
+    if usual is None:
+        return {"unobservable": model.unobservable}
+    line = usual.line
+    is_drift_known = model.is_same_rate and np.isfinite(line.drift_error_ppm)
+    return {
+        "log_minus_stamp_ns": int(model.segments[0].line.at(model.times_ns[:1])[0]),
+        "drift_ppm": line.drift_ppm if is_drift_known else None,
+        "drift_error_ppm": line.drift_error_ppm if is_drift_known else None,
+        "nbr_clock_jumps": len(model.jumps),
+        "unobservable": model.unobservable,
+    }
 
 
 def _offset(stream: Stream, reference: Stream | None, config: SynchroniseConfig) -> int | None:

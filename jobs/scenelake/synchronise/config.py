@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from scenelake.contracts.modalities import Modality, SyncMethod
+from scenelake.synchronise.clock_rules import ClockRule
 
 _MS = 1_000_000
 _SECOND = 1_000 * _MS
@@ -22,6 +23,19 @@ class MatchRule(BaseModel):
     method: SyncMethod
     tolerance_ns: int = Field(gt=0)
     is_at_least_half_period: bool = False
+
+
+_BURSTY = frozenset(
+    {
+        Modality.CAN, Modality.RADAR_TRACK, Modality.TRANSFORM, Modality.RAW, Modality.LANGUAGE,
+        Modality.CALIBRATION, Modality.ANNOTATION, Modality.TEXT_LOG, Modality.GNSS_RAW, Modality.AUDIO,
+        Modality.EPISODE,
+    }
+)  # fmt: skip
+
+
+def _default_max_rates() -> dict[Modality, float]:
+    return {Modality.CAMERA: 200.0, Modality.DEPTH: 200.0, Modality.LIDAR: 100.0, Modality.RADAR: 100.0}
 
 
 def _default_rules() -> dict[Modality, MatchRule]:
@@ -60,6 +74,15 @@ class SynchroniseConfig(BaseModel):
         min_clock_messages: channels with fewer messages have no clock to speak of and no clock offset.
         min_clock_offset_ns: a channel that does not overlap the reference by ``min_overlap_share`` of the
             shorter span, and starts at least this far from it, has its clock off.
+        min_clock_jump_ns: least step of a clock that is told from noise, before the noise is added to it.
+        min_drift_ppm: drift below it is no fault: crystals are off by 20 ppm and stay so, and are reported anyway.
+        max_latency_ns: a log time further from its stamp is not explained by latency.
+        max_jitter_share: standard deviation of a channel's steps, as a share of its period.
+        max_rates_hz: above it, the stamps are not of the moment of measurement (a tub converted to images in three
+            seconds shows 300 Hz); the fastest sensors of their kind in use stay below.
+        bursty_modalities: several messages of one instant are normal there.
+        clock_rules: which clock rules a channel and how its times are repaired; the first that fits decides, and
+            where none does, decode's choice stands and nothing is repaired.
         ego_frame: the ego's frame.
         world_frames: frames whose transform to the ego frame is an ego pose, the best first.
     """
@@ -78,5 +101,12 @@ class SynchroniseConfig(BaseModel):
     min_clock_messages: int = Field(default=3, ge=2)
     min_clock_offset_ns: int = Field(default=_SECOND, gt=0)
     min_overlap_share: float = Field(default=0.1, ge=0.0, le=1.0)
+    min_clock_jump_ns: int = Field(default=1_500_000, gt=0)
+    min_drift_ppm: float = Field(default=10.0, gt=0.0)
+    max_latency_ns: int = Field(default=_SECOND, gt=0)
+    max_jitter_share: float = Field(default=0.15, gt=0.0)
+    max_rates_hz: dict[Modality, float] = Field(default_factory=_default_max_rates)
+    bursty_modalities: frozenset[Modality] = _BURSTY
+    clock_rules: tuple[ClockRule, ...] = ()
     ego_frame: str = "base_link"
     world_frames: tuple[str, ...] = ("map", "world", "odom")

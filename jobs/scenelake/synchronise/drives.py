@@ -9,7 +9,10 @@ from scenelake.contracts.drops import Drop, DropState
 from scenelake.contracts.stages import ChannelClock, DrivePlan, DropOutcome
 
 DRIVE_METADATA = "scenelake.drive"
-READ_TABLES = ("imu", "ego_pose", "robot_state", "transform", "calibration", "episode", "language")
+COMPENSATED_METADATA = "motion_compensated"
+"""Key of the drive's metadata: channels, parted by spaces, whose points are motion compensated already."""
+
+READ_TABLES = ("imu", "ego_pose", "robot_state", "transform", "gnss", "calibration", "episode", "language")
 """Decoded tables whose values synchronise needs; the others it leaves alone."""
 
 

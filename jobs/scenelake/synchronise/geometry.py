@@ -1,8 +1,8 @@
-"""Calibrations with their validity, and ego poses that hide in transforms."""
+"""Calibrations of a drive's sensors, each with the time that it is valid for."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from scenelake.contracts import ids
 from scenelake.contracts.modalities import Modality
-from scenelake.contracts.tables import decoded_schema
+from scenelake.geometry.linear import Interpolated
+from scenelake.geometry.poses import struct_from_pose
+from scenelake.geometry.transform_tree import Chain, TransformTree, frame_name
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.streams import Stream
-from scenelake.synchronise.transforms import POSE_FIELDS, Edge, TransformTree, frame_name
-from scenelake.synchronise.values import pose_matrix
 from scenelake.timebase.arrays import Int64Array
 
 _SENSORS = frozenset(
@@ -41,22 +41,17 @@ class ChannelCalibrations:
     Attributes:
         valid_from_ns: (k,) int64; each is valid up to the next.
         calibrated_sensor_ids: (k,) ids.
+        moving: ``ego_from_sensor`` at each of the stream's rows in recording order, where the sensor moves against
+            the ego; else None.
     """
 
     valid_from_ns: Int64Array
     calibrated_sensor_ids: tuple[str, ...]
+    moving: Interpolated | None = None
 
     def positions(self, timestamps_ns: Int64Array) -> Int64Array:
         """Which calibration applies at each stamp; the first also before its own start."""
         return np.maximum(np.searchsorted(self.valid_from_ns, timestamps_ns, side="right") - 1, 0).astype(np.int64)
-
-
-def static_tree(transforms: pa.Table) -> TransformTree:
-    """The tree of the static transforms of a drive's ``transform`` table."""
-    static = transforms.filter(pc.fill_null(transforms["is_static"], False)).sort_by("timestamp_ns")
-    poses = pose_matrix(static["parent_from_child"])
-    pairs = zip(static["parent_frame_id"].to_pylist(), static["child_frame_id"].to_pylist(), poses, strict=True)
-    return TransformTree(Edge(parent, child, pose) for parent, child, pose in pairs if parent and child)
 
 
 def calibration_channel(stream: Stream, calibration: pa.Table) -> str | None:
@@ -76,71 +71,120 @@ def calibration_channel(stream: Stream, calibration: pa.Table) -> str | None:
 def calibrate(
     streams: Mapping[str, Stream],
     calibration: pa.Table,
-    transforms: pa.Table,
+    tree: TransformTree,
     *,
     rig_id: str,
+    compensated: frozenset[str] = frozenset(),
     config: SynchroniseConfig,
 ) -> tuple[list[dict[str, Any]], dict[str, ChannelCalibrations]]:
     """Makes ``calibrated_sensor`` rows (without drive and date) for every sensor that names a frame or has
-    calibration messages. Equal calibrations in a row are one; ``source`` says where each half came from, and
-    why ``ego_from_sensor`` is null where it is.
+    calibration messages.
+
+    A row begins where the intrinsics or a transform between sensor and ego are set to something else; equal
+    calibrations in a row are one. A sensor that moves against the ego has its extrinsics at each of its messages
+    instead. ``source`` says where each half came from, and why ``ego_from_sensor`` is null where it is.
 
     Args:
         calibration: rows of ``contracts.tables.CALIBRATION``.
-        transforms: rows of the ``transform`` table as decode left them.
+        compensated: channels whose points the recording says to be motion compensated already.
     """
-    tree = static_tree(transforms)
     rows: list[dict[str, Any]] = []
     by_channel: dict[str, ChannelCalibrations] = {}
     for stream in streams.values():
         if stream.modality not in _SENSORS or not len(stream.rows):
             continue
-        made = _channel_rows(stream, calibration, tree, rig_id, config)
-        if made:
-            rows.extend(made)
-            starts = np.array([row["valid_from_ns"] for row in made], np.int64)
-            by_channel[stream.channel] = ChannelCalibrations(starts, tuple(r["calibrated_sensor_id"] for r in made))
+        sensor = _sensor(stream, calibration, tree, config)
+        if sensor is None:
+            continue
+        made = _rows(sensor, rig_id, is_compensated=stream.channel in compensated or None)
+        rows.extend(made)
+        starts = np.array([row["valid_from_ns"] for row in made], np.int64)
+        names = tuple(row["calibrated_sensor_id"] for row in made)
+        by_channel[stream.channel] = ChannelCalibrations(starts, names, sensor.moving)
     return rows, by_channel
 
 
-def _channel_rows(
-    stream: Stream, calibration: pa.Table, tree: TransformTree, rig_id: str, config: SynchroniseConfig
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _Sensor:
+    """One sensor's calibration over a drive, before it is cut into rows.
+
+    Attributes:
+        intrinsics: the first message of each run of equal ones, by time.
+        chain: ``ego_from_sensor``; None when unknown.
+    """
+
+    stream: Stream
+    frame: str | None
+    intrinsics: list[dict[str, Any]]
+    chain: Chain | None
+    moving: Interpolated | None
+    source: str
+
+
+def _sensor(stream: Stream, calibration: pa.Table, tree: TransformTree, config: SynchroniseConfig) -> _Sensor | None:
     topic = calibration_channel(stream, calibration) if stream.modality in _WITH_INTRINSICS else None
     runs = _runs(calibration.filter(pc.equal(calibration["channel"], topic))) if topic else []
     frame = stream.frame_id or (runs[0]["frame_id"] if runs else None)
     if not frame and not runs:
-        return []
-    resolved = tree.resolve(config.ego_frame, frame) if frame else None
-    pose = None
-    extrinsics = "unknown (no frame_id)"
-    if resolved is not None:
-        extrinsics = f"unknown ({resolved.problem})" if resolved.pose is None else "static transforms"
-        pose = None if resolved.pose is None else dict(zip(POSE_FIELDS, resolved.pose.tolist(), strict=True))
-    source = f"intrinsics: {topic or 'none'}; extrinsics: {extrinsics}"
-    runs = runs or [dict.fromkeys(_INTRINSICS) | {"timestamp_ns": int(stream.sorted_ns[0])}]
-    starts = [run["timestamp_ns"] for run in runs]
-    # A latched calibration often arrives after the first frames that it describes.
-    starts[0] = min(starts[0], int(stream.sorted_ns[0]))
+        return None
+    chain, moving, extrinsics = None, None, "unknown (no frame_id)"
+    if frame:
+        resolved = tree.resolve(config.ego_frame, frame)
+        chain = resolved.chain
+        extrinsics = f"unknown ({resolved.problem})" if chain is None else "static transforms"
+    if chain is not None and chain.is_moving:
+        moving = chain.at(stream.recorded_ns)
+        missing = int(np.count_nonzero(~moving.is_valid))
+        edges = ", ".join(str(edge) for edge in chain.edges if edge.is_moving)
+        extrinsics = f"moving ({edges}), at each message; {missing} of {len(stream.rows)} messages have none"
+    return _Sensor(stream, frame, runs, chain, moving, f"intrinsics: {topic or 'none'}; extrinsics: {extrinsics}")
+
+
+def _rows(sensor: _Sensor, rig_id: str, *, is_compensated: bool | None) -> list[dict[str, Any]]:
+    contents = _contents(sensor)
+    starts = [start for start, _ in contents]
     rows = []
     occurrences: Counter[str] = Counter()
-    for run, start, end in zip(runs, starts, [*starts[1:], None], strict=True):
-        content = {name: run[name] for name in _INTRINSICS} | {"frame_id": frame, "ego_from_sensor": pose}
+    for (start, content), end in zip(contents, [*starts[1:], None], strict=True):
         content_hash = hashlib.sha256(ids.canonical_json(content).encode()).hexdigest()
-        calibrated_sensor_id = ids.calibrated_sensor_id(rig_id, stream.channel, occurrences[content_hash], content_hash)
+        occurrence = occurrences[content_hash]
         occurrences[content_hash] += 1
+        identity = ids.calibrated_sensor_id(rig_id, sensor.stream.channel, occurrence, content_hash)
         rows.append(
             content
             | {
-                "calibrated_sensor_id": calibrated_sensor_id,
+                "calibrated_sensor_id": identity,
                 "rig_id": rig_id,
-                "channel": stream.channel,
+                "channel": sensor.stream.channel,
                 "valid_from_ns": start,
                 "valid_to_ns": end,
-                "source": source,
+                "is_motion_compensated": is_compensated,
+                "source": sensor.source,
             }
         )
     return rows
+
+
+def _contents(sensor: _Sensor) -> list[tuple[int, dict[str, Any]]]:
+    """What the sensor's calibration was from which time on, by time, neighbours different.
+
+    The first is valid from the sensor's first message: a latched calibration often arrives after what it describes.
+    """
+    chain = None if sensor.chain is None or sensor.chain.is_moving else sensor.chain
+    set_ns = np.array([run["timestamp_ns"] for run in sensor.intrinsics], np.int64)
+    moved_ns = np.empty(0, np.int64) if chain is None else chain.change_ns
+    times_ns = np.unique(np.concatenate([sensor.stream.sorted_ns[:1], set_ns, moved_ns]))
+    poses = None if chain is None else chain.at(times_ns)
+    contents: list[tuple[int, dict[str, Any]]] = []
+    for i, time_ns in enumerate(times_ns.tolist()):
+        run = max(int(np.searchsorted(set_ns, time_ns, side="right")) - 1, 0)
+        intrinsics = sensor.intrinsics[run] if sensor.intrinsics else dict.fromkeys(_INTRINSICS)
+        pose = struct_from_pose(poses.values[i]) if poses is not None and poses.is_valid[i] else None
+        content = {name: intrinsics[name] for name in _INTRINSICS}
+        content |= {"frame_id": sensor.frame, "ego_from_sensor": pose}
+        if not contents or contents[-1][1] != content:
+            contents.append((time_ns, content))
+    return contents
 
 
 def _runs(calibration: pa.Table) -> list[dict[str, Any]]:
@@ -150,49 +194,3 @@ def _runs(calibration: pa.Table) -> list[dict[str, Any]]:
         if not runs or any(row[name] != runs[-1][name] for name in _INTRINSICS):
             runs.append(row)
     return runs
-
-
-def poses_from_transforms(transforms: pa.Table, config: SynchroniseConfig) -> pa.Table:
-    """Dynamic transforms from a world frame to the ego frame, as decoded ``ego_pose`` rows.
-
-    Where a channel has several world frames the first of ``world_frames`` that it has is taken, so that a
-    message gives one pose; equal stamps of one message keep the first.
-    """
-    schema = decoded_schema("ego_pose")
-    is_ego = [
-        not static and frame_name(child or "") == config.ego_frame and frame_name(parent or "") in config.world_frames
-        for static, child, parent in zip(
-            *(transforms[n].to_pylist() for n in ("is_static", "child_frame_id", "parent_frame_id")), strict=True
-        )
-    ]
-    poses = transforms.filter(pa.array(is_ego, pa.bool_()))
-    best = _best_world(poses, config.world_frames)
-    keep = []
-    seen: set[str] = set()
-    wanted = ("channel", "parent_frame_id", "sample_data_id")
-    for channel, parent, sample_data_id in zip(*(poses[n].to_pylist() for n in wanted), strict=True):
-        is_kept = best[channel] == frame_name(parent) and sample_data_id not in seen
-        seen.update([sample_data_id] if is_kept else [])
-        keep.append(is_kept)
-    kept = poses.filter(pa.array(keep, pa.bool_()))
-    renamed = {"world_from_ego": "parent_from_child", "frame_id": "parent_frame_id"}
-    columns = []
-    for field in schema:
-        name = renamed.get(field.name, field.name)
-        if field.name == "source":
-            columns.append(pa.array(["transform"] * len(kept), field.type))
-        else:
-            columns.append(
-                kept[name].cast(field.type) if name in kept.column_names else pa.nulls(len(kept), field.type)
-            )
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _best_world(poses: pa.Table, world_frames: Sequence[str]) -> dict[str, str]:
-    best: dict[str, str] = {}
-    pairs = poses.select(["channel", "parent_frame_id"]).group_by(["channel", "parent_frame_id"]).aggregate([])
-    for row in pairs.to_pylist():
-        parent = frame_name(row["parent_frame_id"])
-        held = best.get(row["channel"], parent)
-        best[row["channel"]] = min(held, parent, key=world_frames.index)
-    return best

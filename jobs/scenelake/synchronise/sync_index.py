@@ -15,7 +15,7 @@ from scenelake.synchronise.config import MatchRule, SynchroniseConfig
 from scenelake.synchronise.keyframes import Keyframes
 from scenelake.synchronise.match import ChannelMatches, SceneTargets, candidates_of, match_scenes, tolerance_of
 from scenelake.synchronise.rows import choose, list_array, nullable, table_from_columns, table_of
-from scenelake.synchronise.streams import Stream
+from scenelake.synchronise.streams import Stream, one_chunk
 from scenelake.synchronise.sync_error import MEASURED_MODALITIES, measure_sync_error
 from scenelake.timebase.arrays import Int64Array
 
@@ -58,6 +58,8 @@ def build_sync_index(
     schema = GOLD["sync_index"].schema
     pose_channels = frozenset(tables["ego_pose"]["channel"].unique().to_pylist())
     parts = []
+    is_assigned = assignment.is_assigned
+    every_ns = np.concatenate([np.empty(0, np.int64), *(k.timestamps_ns for k in samples.keyframes)])
     scenes = [(s.window, k.timestamps_ns) for s, k in zip(assignment.scenes, samples.keyframes, strict=True)]
     for stream in streams.values() if len(samples) else ():
         modality = matched_modality(stream, pose_channels)
@@ -67,8 +69,8 @@ def build_sync_index(
         targets = [SceneTargets(w, ns, np.full(len(ns), tolerance_of(rule, stream, w))) for w, ns in scenes]
         matches = match_scenes(
             targets,
-            candidates_of(stream, modality, index, tables),
-            assignment.is_assigned,
+            candidates_of(stream, modality, index, tables, every_ns, is_assigned),
+            is_assigned,
             rule.method,
             config,
             is_episodic=assignment.is_episodic,
@@ -96,7 +98,7 @@ def _rows(
     columns = dict(samples.columns) | {
         "channel": pa.repeat(stream.channel, count),
         "modality": pa.repeat(str(modality), count),
-        "sample_data_id": index["sample_data_id"].combine_chunks().take(pa.array(matches.rows, mask=~is_match)),
+        "sample_data_id": one_chunk(index["sample_data_id"]).take(pa.array(matches.rows, mask=~is_match)),
         "delta_ns": nullable(matches.delta_ns, matches.has_delta),
         "method": pa.repeat(str(rule.method), count),
         "tolerance_ns": pa.array(tolerances_ns),
@@ -110,22 +112,23 @@ def _rows(
 
 def build_sync_error(streams: Mapping[str, Stream], assignment: Assignment) -> pa.Table:
     """One row per scene and measured channel other than the reference; none for a fixed grid."""
-    reference = assignment.reference
+    reference, is_assigned = assignment.reference, assignment.is_assigned
     rows = []
+    measured = {
+        stream.channel: stream.sorted_ns[is_assigned[stream.sorted_rows] & stream.is_decoded]
+        for stream in (streams.values() if reference is not None else ())
+        if stream is not reference and stream.modality in MEASURED_MODALITIES
+    }
+    every_ns = reference.decoded_ns if reference is not None else np.empty(0, np.int64)
     for scene, scene_id in zip(assignment.scenes, assignment.scene_ids, strict=True):
-        if reference is None:
-            break
-        reference_ns = reference.decoded_ns[scene.window.slice_of(reference.decoded_ns)]
-        for stream in streams.values():
-            if stream is reference or stream.modality not in MEASURED_MODALITIES:
-                continue
-            inside = assignment.is_assigned[stream.sorted_rows] & stream.is_decoded
-            error = measure_sync_error(reference_ns, stream.sorted_ns[inside])
+        reference_ns = every_ns[scene.window.slice_of(every_ns)]
+        for channel, inside_ns in measured.items():
+            error = measure_sync_error(reference_ns, inside_ns)
             rows.append(
                 {
                     "scene_id": scene_id,
-                    "channel": stream.channel,
-                    "reference_channel": reference.channel,
+                    "channel": channel,
+                    "reference_channel": reference.channel if reference is not None else None,
                     "nbr_reference": error.nbr_reference,
                     "median_abs_delta_ns": error.median_abs_delta_ns,
                     "p99_abs_delta_ns": error.p99_abs_delta_ns,

@@ -1,101 +1,56 @@
-"""Transform trees: from parent_from_child edges to ego_from_sensor.
-
-A pose is a (7,) float64 array in the order of ``contracts.columns.POSE``: translation in metres, then qw,
-qx, qy, qz. ``a_from_c = compose(a_from_b, b_from_c)``.
-"""
-
-from collections.abc import Iterable
-from dataclasses import dataclass
+"""The transform tree of a drive, from its recorded transforms."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from scenelake.timebase.arrays import FloatArray
+from scenelake.geometry.arrow_poses import pose_matrix
+from scenelake.geometry.poses import normalised
+from scenelake.geometry.transform_tree import Edge, TransformTree
+from scenelake.synchronise.streams import column_ns
+from scenelake.timebase.arrays import BoolArray, FloatArray, Int64Array
 
-IDENTITY: FloatArray = np.array([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
-POSE_FIELDS = ("tx_m", "ty_m", "tz_m", "qw", "qx", "qy", "qz")
-
-
-def compose(a_from_b: FloatArray, b_from_c: FloatArray) -> FloatArray:
-    """``a_from_c``, with its quaternion normalised."""
-    rotation = _multiply(a_from_b[3:], b_from_c[3:])
-    translation = a_from_b[:3] + _rotate(a_from_b[3:], b_from_c[:3])
-    return np.concatenate([translation, rotation / np.linalg.norm(rotation)])
-
-
-def invert(a_from_b: FloatArray) -> FloatArray:
-    """``b_from_a`` of a pose with a unit quaternion."""
-    conjugate = a_from_b[3:] * np.array([1.0, -1.0, -1.0, -1.0])
-    return np.concatenate([-_rotate(conjugate, a_from_b[:3]), conjugate])
+MAX_STATIC_POSES = 64
+"""A static transform that is set more often than this in a drive moves: each setting makes a calibration, and nobody
+calibrates a sensor 64 times in a drive."""
 
 
-def _multiply(p: FloatArray, q: FloatArray) -> FloatArray:
-    return np.concatenate([[p[0] * q[0] - p[1:] @ q[1:]], p[0] * q[1:] + q[0] * p[1:] + np.cross(p[1:], q[1:])])
+def transform_tree(transforms: pa.Table) -> TransformTree:
+    """The tree of a drive's ``transform`` table, as decode left it.
 
-
-def _rotate(q: FloatArray, v: FloatArray) -> FloatArray:
-    twice = 2.0 * np.cross(q[1:], v)
-    return np.asarray(v + q[0] * twice + np.cross(q[1:], twice))
-
-
-def frame_name(name: str) -> str:
-    """A frame id without the leading slash of ROS 1."""
-    return name.lstrip("/")
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """One transform as recorded; ``parent_from_child`` is (7,)."""
-
-    parent: str
-    child: str
-    parent_from_child: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A transform, or why there is none. Exactly one of the two is None."""
-
-    pose: FloatArray | None
-    problem: str | None
-
-
-class TransformTree:
-    """Static transforms, each frame with one parent; a later edge between the same frames replaces an earlier one.
-
-    Args:
-        edges: in order of time. A frame with two parents, or on a cycle, leaves what hangs on it unresolved.
+    What decides whether an edge moves is what was recorded, not the topic: one that never changes stands still on
+    ``/tf`` too, and on a static topic one may be set anew ``MAX_STATIC_POSES`` times.
     """
+    parents, children = (frame_names(transforms[name]) for name in ("parent_frame_id", "child_frame_id"))
+    named = pc.and_(pc.greater(pc.utf8_length(parents), 0), pc.greater(pc.utf8_length(children), 0))
+    rows = np.flatnonzero(pc.fill_null(named, False).to_numpy(zero_copy_only=False))
+    if not len(rows):
+        return TransformTree([])
+    parents, children = (names.take(pa.array(rows)).dictionary_encode() for names in (parents, children))
+    stamps_ns = column_ns(transforms, "timestamp_ns")[rows]
+    poses = normalised(pose_matrix(transforms["parent_from_child"])[rows])
+    is_static = pc.fill_null(transforms["is_static"], False).to_numpy()[rows]
+    width = len(children.dictionary)
+    pair = parents.indices.to_numpy().astype(np.int64) * width + children.indices.to_numpy()
+    order = np.lexsort((stamps_ns, pair))
+    starts = np.flatnonzero(np.diff(pair[order], prepend=-1))
+    edges = []
+    for group in np.split(order, starts[1:]):
+        parent, child = divmod(int(pair[group[0]]), width)
+        names = parents.dictionary[parent].as_py(), children.dictionary[child].as_py()
+        edges.append(_edge(*names, stamps_ns[group], poses[group], is_static[group]))
+    return TransformTree(edges)
 
-    def __init__(self, edges: Iterable[Edge]) -> None:
-        self._parents: dict[str, dict[str, FloatArray]] = {}
-        for edge in edges:
-            parents = self._parents.setdefault(frame_name(edge.child), {})
-            parents[frame_name(edge.parent)] = edge.parent_from_child
 
-    def resolve(self, target: str, source: str) -> Resolved:
-        """``target_from_source`` through the tree, or the reason for which it cannot be known."""
-        target, source = frame_name(target), frame_name(source)
-        from_source, problem = self._climb(source)
-        from_target, other_problem = self._climb(target)
-        common = next((frame for frame in from_source if frame in from_target), None)
-        if common is not None:
-            return Resolved(compose(invert(from_target[common]), from_source[common]), None)
-        return Resolved(None, problem or other_problem or f"frame {source!r} is not connected to {target!r}")
+def frame_names(column: pa.ChunkedArray) -> pa.Array:
+    """Frame ids without the leading slash of ROS 1."""
+    return pc.utf8_ltrim(column.combine_chunks(), "/")
 
-    def _climb(self, frame: str) -> tuple[dict[str, FloatArray], str | None]:
-        """``ancestor_from_frame`` of every ancestor, nearest first, and what stopped the climb."""
-        poses = {frame: IDENTITY}
-        at = frame
-        while parents := self._parents.get(at):
-            if len(parents) > 1:
-                return poses, f"frame {at!r} has {len(parents)} parents: {', '.join(sorted(parents))}"
-            parent, parent_from_at = next(iter(parents.items()))
-            norm = float(np.linalg.norm(parent_from_at[3:]))
-            if not (np.isfinite(parent_from_at).all() and norm > 0.0):
-                return poses, f"transform {parent!r} from {at!r} is no rigid transform"
-            if parent in poses:
-                return {frame: IDENTITY}, f"frame {parent!r} is on a cycle"
-            unit = np.concatenate([parent_from_at[:3], parent_from_at[3:] / norm])
-            poses[parent] = compose(unit, poses[at])
-            at = parent
-        return poses, None
+
+def _edge(parent: str, child: str, stamps_ns: Int64Array, poses: FloatArray, is_static: BoolArray) -> Edge:
+    same = (poses[1:] == poses[:-1]) | (np.isnan(poses[1:]) & np.isnan(poses[:-1]))
+    first_of_run = np.flatnonzero(np.append(True, ~same.all(axis=1)))
+    count = len(first_of_run)
+    if count > 1 and (count > MAX_STATIC_POSES or not is_static.all()):
+        return Edge(parent, child, stamps_ns, poses, is_moving=True)
+    return Edge(parent, child, stamps_ns[first_of_run], poses[first_of_run])

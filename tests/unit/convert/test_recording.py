@@ -7,7 +7,7 @@ import pytest
 
 from scenelake.contracts.errors import BadInputError
 from scenelake.convert.converters import CONVERTERS
-from scenelake.convert.messages import SIGNALS, SIGNALS_SCHEMA, quaternion_of, rotation_of, signals
+from scenelake.convert.messages import SIGNALS, SIGNALS_SCHEMA, signals
 from scenelake.convert.recording import Recording, Stream, recording_order, stamps, write_recording
 from scenelake.convert.sources import find_folder, nanoseconds_of_floats, nanoseconds_of_text
 
@@ -124,11 +124,3 @@ def test_says_what_was_expected_when_there_is_no_recording_or_more_than_one(tmp_
         (tmp_path / name / "marker.txt").touch()
     with pytest.raises(BadInputError, match="2 recordings, name one: one, two"):
         find_folder(tmp_path, "marker.txt", "a marker")
-
-
-@pytest.mark.parametrize(
-    "quaternion", [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0.5, 0.5, -0.5, 0.5), (0.1, -0.7, 0.1, 0.7)]
-)
-def test_rotation_and_quaternion_are_inverse(quaternion):
-    unit = np.array(quaternion) / np.linalg.norm(quaternion)
-    assert np.allclose(quaternion_of(rotation_of(unit)), unit, atol=1e-12)

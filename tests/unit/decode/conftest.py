@@ -22,6 +22,7 @@ from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import DropOutcome
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.drop import decode_object
+from scenelake.decode.formats.sources import FileSource
 
 T0_NS = 1_700_000_000_000_000_000
 RECIPE = "0123456789abcdef"
@@ -162,15 +163,16 @@ def decode(tmp_path: Path) -> Callable[..., Result]:
         count += 1
         objects = LocalObjects(tmp_path / f"objects-{count}")
         drop = a_drop(path.stat().st_size)
-        outcome = decode_object(
-            path,
-            drop=drop,
-            object_sha256=ids.merkle_root([hashlib.sha256(path.read_bytes()).digest()]),
-            recipe=RECIPE,
-            config=config or DecodeConfig(),
-            sink=objects,
-            paths=LakePaths("s3://lake"),
-        )
+        with FileSource(path) as source:
+            outcome = decode_object(
+                source,
+                drop=drop,
+                object_sha256=ids.merkle_root([hashlib.sha256(path.read_bytes()).digest()]),
+                recipe=RECIPE,
+                config=config or DecodeConfig(),
+                sink=objects,
+                paths=LakePaths("s3://lake"),
+            )
         folder_uri = LakePaths("s3://lake").decoded(RECIPE, drop.drop_id)
         stored = DropOutcome.from_json(json.loads(objects.read(f"{folder_uri}/outcome.json")))
         assert stored == outcome

@@ -1,5 +1,6 @@
 """What keeps decode honest and small: whole ranges, whole files, buffers that empty by size."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from scenelake.adapters.objects import LocalObjects, ObjectInfo
 from scenelake.contracts.errors import TransientError
 from scenelake.contracts.stages import DropOutcome, DropVerdict, PayloadFile
-from scenelake.decode.fetch import fetch_object
+from scenelake.decode import fetch
+from scenelake.decode.fetch import opened_object
 from scenelake.decode.small_tables import SmallTables, written_schema
 from scenelake.decode.task import finished_outcome
 
@@ -33,8 +35,24 @@ class ShortReads(LocalObjects):
 def test_a_range_that_comes_back_short_is_no_object(tmp_path: Path) -> None:
     objects, drop = ShortReads(tmp_path / "objects"), a_drop(4)
     objects.write(drop.uri, b"data")
-    with pytest.raises(TransientError, match="3 of 4 bytes"):
-        fetch_object(objects, drop, tmp_path / "copy")
+    with pytest.raises(TransientError, match="3 of 4 bytes"), opened_object(objects, drop):
+        pass
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, fetch.MERKLE_BLOCK_BYTES + 1, 3 * fetch.MERKLE_BLOCK_BYTES])
+def test_an_object_is_the_same_held_or_read_twice(
+    tmp_path: Path, size_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects, drop = LocalObjects(tmp_path / "objects"), a_drop(size_bytes)
+    data = hashlib.sha256(b"object").digest() * (size_bytes // 32 + 1)
+    objects.write(drop.uri, data[:size_bytes])
+    found = []
+    for held_bytes in (fetch.HELD_BYTES, 0):
+        monkeypatch.setattr(fetch, "HELD_BYTES", held_bytes)
+        with opened_object(objects, drop) as (source, object_sha256):
+            found.append((object_sha256, bytes(source.read(0, size_bytes + 1))))
+    assert found[0] == found[1]
+    assert found[0][1] == data[:size_bytes]
 
 
 @pytest.mark.parametrize(("size_bytes", "is_done"), [(7, True), (8, False)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.fuzz.targets import block_at
 
 from scenelake.adapters.recording_writer import ros_typestore
 from scenelake.contracts.modalities import PAYLOAD_TABLE, MessageStatus
@@ -70,11 +71,8 @@ def _decode(name: str, definition: str, data: bytes, topic: str = "/topic") -> s
 
 
 def _block(data: bytes, copies: int) -> Block:
-    zeros = np.zeros(copies, np.int64)
     starts = np.arange(copies) * len(data)
-    times = zeros.astype(np.uint64)
-    body = memoryview(data * copies)
-    return Block(body, {}, zeros.astype(np.int32), zeros, times, times, zeros, starts, starts, starts + len(data))
+    return block_at(memoryview(data * copies), starts, starts + len(data))
 
 
 def test_the_examples_cover_the_ros_types() -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from mcap.writer import CompressionType, Writer
 
 from scenelake.contracts.errors import BadInputError
-from scenelake.decode.formats.mcap_problems import MAX_PROBLEMS
-from scenelake.decode.formats.mcap_reader import HARMLESS_REASONS, McapReader
+from scenelake.decode.formats.mcap_problems import HARMLESS_REASONS, MAX_PROBLEMS
+from scenelake.decode.formats.mcap_reader import McapReader
 from scenelake.decode.formats.sources import MemorySource
 
 MIB = 1024 * 1024

@@ -31,10 +31,12 @@ MAX_GROWTH_BYTES = 384 * MIB
 
 
 def test_the_seeds_are_intact() -> None:
-    assert len(SEEDS) == 12
+    assert len(SEEDS) == 13
     for seed in SEEDS:
         reading, _ = intact(seed.data)
         assert (len(reading.messages), reading.problems) == (24, []), seed.name
+        # Those that were compressed one by one, too.
+        assert all(content[-1].startswith(b"\0\1\0\0") for content in reading.messages.values()), seed.name
 
 
 @pytest.mark.parametrize("run", [0])

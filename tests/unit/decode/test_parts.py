@@ -16,7 +16,7 @@ from scenelake.contracts import ids
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import DropOutcome
 from scenelake.decode.config import DecodeConfig
-from scenelake.decode.fetch import fetch_object
+from scenelake.decode.fetch import opened_object
 from scenelake.decode.formats.blocks import Part, PlanContradictedError
 from scenelake.decode.formats.mcap_reader import McapReader
 from scenelake.decode.formats.sources import FileSource
@@ -56,7 +56,8 @@ def _decode(root: Path, path: Path, config: DecodeConfig) -> tuple[DropOutcome, 
         return task(drop), 1
     nbr_blocks = -(-plan.size_bytes // ids.MERKLE_BLOCK_BYTES)
     object_sha256 = ids.merkle_root(task.hash_blocks(BlockRange(drop, plan.size_bytes, 0, nbr_blocks)))
-    assert object_sha256 == fetch_object(objects, drop, root / "copy")
+    with opened_object(objects, drop) as (_, whole_sha256):
+        assert object_sha256 == whole_sha256
     parts = [task.decode_part(PartOfDrop(drop, plan.size_bytes, object_sha256, p)) for p in reversed(plan.parts)]
     found = [p for p in reversed(parts) if p is not None]
     assert len(found) == len(plan.parts)

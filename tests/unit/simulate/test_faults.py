@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from scenelake.contracts.errors import ConfigurationError
-from scenelake.simulate.config import SECOND_NS
+from scenelake.simulate.clock import plan_schedule
+from scenelake.simulate.config import SECOND_NS, Imu
 from scenelake.simulate.drive import simulate_drive
 from scenelake.simulate.faults import (
     FAULT_TYPES,
@@ -22,6 +23,7 @@ from scenelake.simulate.faults import (
     fault_options,
     parse_fault,
 )
+from scenelake.simulate.geometry import generator
 
 FRONT, LEFT, LIDAR = "/camera/front/image", "/camera/left/image", "/lidar/top/points"
 TEXTS = (
@@ -188,3 +190,53 @@ def test_help_names_every_kind_and_option():
 def test_a_fault_must_fit_its_sensor(tools, text, named):
     with pytest.raises(ValidationError, match=named):
         tools.config(faults=(parse_fault(text),))
+
+
+STAMPS = plan_schedule(Imu(topic="/imu/data", frame_id="imu", rate_hz=100), [], 10**18, 4 * SECOND_NS, generator(1))
+
+
+def stamped(text):
+    """The same sensor with a fault of its stamps: its schedule, and which messages are in the interval."""
+    fault = parse_fault(text)
+    imu = Imu(topic="/imu/data", frame_id="imu", rate_hz=100)
+    schedule = plan_schedule(imu, [fault], 10**18, 4 * SECOND_NS, generator(1))
+    assert (schedule.true_ns == STAMPS.true_ns).all()
+    assert (schedule.log_ns == STAMPS.log_ns).all()
+    return schedule, fault.covers(schedule.true_ns - 10**18)
+
+
+def test_stamp_jitter_scatters_the_interval_and_nothing_else():
+    schedule, inside = stamped("stamp_jitter:sensor=/imu/data,start=1,end=3,jitter_ms=1.5")
+    moved = schedule.stamp_ns - STAMPS.stamp_ns
+    assert not moved[~inside].any()
+    assert 1_200_000 < moved[inside].std() < 1_800_000
+    assert np.abs(moved).max() <= 4_500_000
+
+
+def test_repeated_stamps_are_those_of_the_message_before():
+    schedule, inside = stamped("repeated_stamps:sensor=/imu/data,start=1,end=3,every=4")
+    repeats = np.flatnonzero(np.diff(schedule.stamp_ns) == 0) + 1
+    assert inside[repeats].all()
+    assert (np.diff(repeats) == 4).all()
+    assert len(repeats) == 49
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [
+        ("milliseconds", lambda utc: utc // 1_000_000),
+        ("microseconds", lambda utc: utc // 1_000),
+        ("gps_epoch", lambda utc: utc - 315_964_782 * SECOND_NS),
+        ("gps_time_of_week", lambda utc: (utc - 315_964_782 * SECOND_NS) % (604_800 * SECOND_NS)),
+    ],
+)
+def test_a_wrong_epoch_is_the_same_instant_told_otherwise(epoch, expected):
+    schedule, inside = stamped(f"wrong_epoch:sensor=/imu/data,start=1,end=3,epoch={epoch}")
+    assert (schedule.stamp_ns[inside] == expected(STAMPS.stamp_ns[inside])).all()
+    assert (schedule.stamp_ns[~inside] == STAMPS.stamp_ns[~inside]).all()
+
+
+def test_time_since_boot_keeps_its_steps():
+    schedule, _ = stamped("wrong_epoch:sensor=/imu/data,epoch=boot_time")
+    assert (np.diff(schedule.stamp_ns) == np.diff(STAMPS.stamp_ns)).all()
+    assert schedule.stamp_ns.max() < 3600 * SECOND_NS

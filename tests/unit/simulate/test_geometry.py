@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from scenelake.simulate.geometry import Transform, generator, quaternion_wxyz, rotation_from_rpy
+from scenelake.geometry.poses import quaternion_of
+from scenelake.simulate.geometry import Transform, generator, rotation_from_rpy
 
 
 @pytest.mark.parametrize(
@@ -11,7 +12,7 @@ from scenelake.simulate.geometry import Transform, generator, quaternion_wxyz, r
 )
 def test_quaternions_turn_vectors_as_their_matrices_do(rpy):
     rotation = rotation_from_rpy(*rpy)
-    w, x, y, z = quaternion_wxyz(rotation)
+    w, x, y, z = quaternion_of(rotation)
     assert w >= 0
     axis, v = np.array([x, y, z]), np.array([0.3, -1.2, 2.0])
     turned = v + 2 * w * np.cross(axis, v) + 2 * np.cross(axis, np.cross(axis, v))

@@ -11,6 +11,10 @@ from scenelake.contracts import ids
 from scenelake.contracts.drops import Drop
 from scenelake.contracts.stages import DropOutcome, DropVerdict, Problem
 from scenelake.contracts.tables import CALIBRATION, MESSAGE_INDEX, decoded_schema
+from scenelake.simulate.channels import SensorPlan
+from scenelake.simulate.clock import Schedule
+from scenelake.simulate.config import DEFAULT_START_NS, SECOND_NS, Camera, Gnss, Imu, Lidar, Radar, Sensor
+from scenelake.simulate.faults import parse_fault
 from scenelake.synchronise.drives import READ_TABLES, DriveInput, DriveObject, plan_drive
 
 SHA = "ab" * 32
@@ -33,10 +37,16 @@ class Recording:
         status: str = "decoded",
         object_sha256: str = SHA,
         payload: tuple[str, Callable[[int], dict[str, Any]]] | None = None,
+        logged_ns: Sequence[int] | None = None,
     ) -> list[str]:
-        """Appends messages; ``payload`` names a table and gives the values of message i."""
+        """Appends messages; ``payload`` names a table and gives the values of message i.
+
+        ``logged_ns`` are their log times; the stamps themselves where they are not given.
+        """
         made = []
-        for number, stamp in enumerate(stamps_ns):
+        for number, (stamp, logged) in enumerate(
+            zip(stamps_ns, stamps_ns if logged_ns is None else logged_ns, strict=True)
+        ):
             position = len(self.rows)
             name = str(uuid.uuid5(ids.NAMESPACE, f"{object_sha256} {channel} {position}"))
             made.append(name)
@@ -48,8 +58,8 @@ class Recording:
                     "schema_name": f"test/{modality}",
                     "status": status,
                     "timestamp_ns": int(stamp),
-                    "log_time_ns": int(stamp),
-                    "publish_time_ns": int(stamp),
+                    "log_time_ns": int(logged),
+                    "publish_time_ns": int(logged),
                     "timestamp_basis": "sensor",
                     "frame_id": frame_id,
                     "object_sha256": object_sha256,
@@ -124,3 +134,25 @@ def recording() -> Recording:
 @pytest.fixture
 def drive_object() -> Callable[..., DriveObject]:
     return make_object
+
+
+MODALITY: dict[type[Sensor], str] = {Camera: "camera", Lidar: "lidar", Radar: "radar", Imu: "imu", Gnss: "gnss"}
+
+
+@pytest.fixture
+def simulated(recording: Recording) -> Callable[..., dict[str, Schedule]]:
+    """Fills the recording with what the simulator's sensors and faults would write; gives the truth by channel."""
+
+    def simulate(sensors: Sequence[Sensor], *faults: str, seconds: int = 60, seed: int = 1) -> dict[str, Schedule]:
+        written = {}
+        for sensor in sensors:
+            plan = SensorPlan.of(
+                sensor, [parse_fault(f) for f in faults], (seed,), DEFAULT_START_NS, seconds * SECOND_NS
+            )
+            written[sensor.topic] = plan.written
+            recording.add(
+                sensor.topic, MODALITY[type(sensor)], plan.written.stamp_ns, logged_ns=plan.written.log_ns.tolist()
+            )
+        return written
+
+    return simulate

@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 import pytest
 
 from scenelake.contracts import ids
-from scenelake.contracts.stages import SYNC_ERROR_SCHEMA, UNASSIGNED_SCHEMA, Problem
+from scenelake.contracts.stages import CLOCK_SEGMENT_SCHEMA, SYNC_ERROR_SCHEMA, UNASSIGNED_SCHEMA, Problem
 from scenelake.contracts.tables import GOLD
 from scenelake.synchronise.build import synchronise_drive
 from scenelake.synchronise.config import SynchroniseConfig
@@ -14,7 +14,11 @@ SLOT_NS = 20_000_000_000
 START = 85_000_000 * SLOT_NS
 MS = 1_000_000
 SECOND = 1_000 * MS
-HANDED_OVER = {"sync_error": SYNC_ERROR_SCHEMA, "unassigned": UNASSIGNED_SCHEMA}
+HANDED_OVER = {
+    "clock_segment": CLOCK_SEGMENT_SCHEMA,
+    "sync_error": SYNC_ERROR_SCHEMA,
+    "unassigned": UNASSIGNED_SCHEMA,
+}
 
 
 def build(recording, config=None, **kwargs):

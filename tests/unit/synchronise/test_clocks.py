@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from scenelake.synchronise.assign import measure_clocks
-from scenelake.synchronise.clocks import YEAR_2000_NS, YEAR_2100_NS, epoch_of
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.scenes import choose_reference
 from scenelake.synchronise.streams import streams_of
+from scenelake.timebase.epochs import YEAR_2000_NS, YEAR_2100_NS, epoch_of
 
 T0 = 1_700_000_000_000_000_000
 MS = 1_000_000

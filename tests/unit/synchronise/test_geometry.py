@@ -1,81 +1,24 @@
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from scenelake.contracts.tables import decoded_schema
+from scenelake.geometry.poses import struct_from_pose
 from scenelake.synchronise.build import synchronise_drive
 from scenelake.synchronise.config import SynchroniseConfig
-from scenelake.synchronise.geometry import poses_from_transforms
-from scenelake.synchronise.transforms import IDENTITY, POSE_FIELDS, Edge, TransformTree, compose, invert
 
 START = 85_000_000 * 20_000_000_000
 MS = 1_000_000
-S = np.sqrt(0.5)
-QUARTER_LEFT = [S, 0.0, 0.0, S]
+TURNED = [np.cos(0.01), 0.0, 0.0, np.sin(0.01)]
 
 
 def pose(x=0.0, y=0.0, z=0.0, q=(1.0, 0.0, 0.0, 0.0)):
     return np.array([x, y, z, *q], np.float64)
 
 
-def as_struct(values):
-    return dict(zip(POSE_FIELDS, np.asarray(values).tolist(), strict=True))
-
-
-def test_compose_turns_then_moves():
-    a_from_b, b_from_c = pose(1, 0, 0, QUARTER_LEFT), pose(2, 0, 0)
-    np.testing.assert_allclose(compose(a_from_b, b_from_c), pose(1, 2, 0, QUARTER_LEFT), atol=1e-12)
-    np.testing.assert_allclose(compose(a_from_b, invert(a_from_b)), IDENTITY, atol=1e-12)
-
-
-def test_a_chain_is_resolved_from_the_ego_frame_down():
-    tree = TransformTree(
-        [
-            Edge("base_footprint", "base_link", pose(0, 0, 0.5)),
-            Edge("base_link", "roof", pose(1, 0, 1, QUARTER_LEFT)),
-            Edge("roof", "lidar", pose(0.5, 0, 0)),
-            Edge("base_footprint", "bumper", pose(2, 0, 0.4)),
-        ]
-    )
-    np.testing.assert_allclose(tree.resolve("base_link", "/lidar").pose, pose(1, 0.5, 1, QUARTER_LEFT), atol=1e-12)
-    np.testing.assert_allclose(tree.resolve("base_link", "bumper").pose, pose(2, 0, -0.1), atol=1e-12)
-    np.testing.assert_allclose(tree.resolve("base_link", "base_link").pose, IDENTITY)
-
-
-@pytest.mark.parametrize(
-    ("edges", "reason"),
-    [
-        ([], "not connected"),
-        ([("map", "base_link"), ("rig", "lidar")], "not connected"),
-        ([("a", "lidar"), ("b", "a"), ("lidar", "b")], "on a cycle"),
-        ([("lidar", "lidar")], "on a cycle"),
-        ([("base_link", "lidar"), ("roof", "lidar")], "2 parents"),
-    ],
-    ids=["no-edges", "two-trees", "cycle", "own-parent", "two-parents"],
-)
-def test_what_cannot_be_resolved_says_why(edges, reason):
-    resolved = TransformTree(Edge(p, c, pose()) for p, c in edges).resolve("base_link", "lidar")
-    assert resolved.pose is None
-    assert reason in resolved.problem
-
-
-def test_a_later_transform_between_the_same_frames_replaces_the_earlier():
-    tree = TransformTree([Edge("base_link", "lidar", pose(1)), Edge("base_link", "lidar", pose(2))])
-    assert tree.resolve("base_link", "lidar").pose[0] == 2.0
-
-
-@pytest.mark.parametrize("bad", [pose(q=(0, 0, 0, 0)), pose(x=np.nan)])
-def test_a_transform_that_is_none_leaves_the_sensor_unresolved(bad):
-    assert (
-        "no rigid transform" in TransformTree([Edge("base_link", "lidar", bad)]).resolve("base_link", "lidar").problem
-    )
-
-
 def static(parent, child, parent_from_child):
     return lambda _: {
         "parent_frame_id": parent,
         "child_frame_id": child,
-        "parent_from_child": as_struct(parent_from_child),
+        "parent_from_child": struct_from_pose(parent_from_child),
         "is_static": True,
     }
 
@@ -115,7 +58,7 @@ def test_calibrations_have_validity_and_the_frames_point_to_them(recording):
         (3000 * MS, None),
     ]
     assert [s["intrinsics"][0] for s in front] == [500.0, 510.0, 500.0]
-    assert all(s["ego_from_sensor"] == as_struct(pose(1)) and s["rig_id"] == "rig7" for s in front)
+    assert all(s["ego_from_sensor"] == struct_from_pose(pose(1)) and s["rig_id"] == "rig7" for s in front)
     rear, lidar = (next(s for s in sensors if s["channel"] == c) for c in ("/camera/rear/image/compressed", "/lidar"))
     assert rear["intrinsics"] is None
     assert lidar["ego_from_sensor"] is None
@@ -156,36 +99,107 @@ def test_a_camera_without_frame_or_calibration_has_no_calibrated_sensor(recordin
     assert tables["sample_data"]["calibrated_sensor_id"].to_pylist() == [None]
 
 
-def moving(parent):
+def changing(poses):
+    return lambda i: static("base_link", "lidar", poses[i])(i)
+
+
+def test_a_calibration_that_changes_mid_drive_is_told_apart_to_the_nanosecond(recording):
+    """Extrinsics and intrinsics change at different times; each message has the one that held at its own."""
+    turn_ns, zoom_ns = START + 1_234_567_891, START + 2_000_000_003
+    stamps = sorted([START, turn_ns - 1, turn_ns, turn_ns + 1, zoom_ns - 1, zoom_ns, zoom_ns + 1])
+    recording.add("/lidar", "lidar", stamps, frame_id="lidar")
+    recording.add("/cam/image", "camera", stamps, frame_id="cam")
+    both = [[("lidar", pose(1)), ("cam", pose(0, 1))], [("lidar", pose(1.02)), ("cam", pose(0, 1, 0, TURNED))]]
+    for at, number in ((START, 0), (START + 5, 0), (turn_ns, 1)):
+        for child, value in both[number]:
+            recording.add("/tf_static", "transform", [at], payload=("transform", static("base_link", child, value)))
+    infos = [camera_info(500.0, "cam"), camera_info(505.0, "cam")]
+    recording.add("/cam/camera_info", "calibration", [START + 9, zoom_ns], payload=("calibration", infos.__getitem__))
+    tables = build(recording)
+    sensors = tables["calibrated_sensor"].to_pylist()
+    spans = {
+        name: [(s["valid_from_ns"], s["valid_to_ns"]) for s in sensors if s["channel"] == name]
+        for name in ("/lidar", "/cam/image")
+    }
+    assert spans["/lidar"] == [(START, turn_ns), (turn_ns, None)]
+    assert spans["/cam/image"] == [(START, turn_ns), (turn_ns, zoom_ns), (zoom_ns, None)]
+    known = {s["calibrated_sensor_id"]: s for s in sensors}
+    assert len(known) == 5
+    for row in tables["sample_data"].to_pylist():
+        sensor = known.get(row["calibrated_sensor_id"])
+        at, number = row["timestamp_ns"], int(row["timestamp_ns"] >= turn_ns)
+        if row["channel"] == "/lidar":
+            assert sensor["ego_from_sensor"] == struct_from_pose(both[number][0][1])
+        elif row["channel"] == "/cam/image":
+            np.testing.assert_allclose(list(sensor["ego_from_sensor"].values()), both[number][1][1], atol=1e-12)
+            assert sensor["intrinsics"][0] == (500.0 if at < zoom_ns else 505.0)
+
+
+def test_of_two_settings_at_one_stamp_the_last_recorded_holds(recording):
+    recording.add("/lidar", "lidar", [START, START + 7], frame_id="lidar")
+    poses = [pose(1), pose(2), pose(3)]
+    recording.add("/tf_static", "transform", [START, START + 7, START + 7], payload=("transform", changing(poses)))
+    sensors = build(recording)["calibrated_sensor"].to_pylist()
+    assert [s["ego_from_sensor"]["tx_m"] for s in sensors] == [1.0, 3.0]
+
+
+def moving(parent, child, at):
     return lambda i: {
         "parent_frame_id": parent,
-        "child_frame_id": "base_link",
-        "parent_from_child": as_struct(pose(float(i))),
+        "child_frame_id": child,
+        "parent_from_child": struct_from_pose(at(i)),
         "is_static": False,
     }
 
 
-def test_ego_poses_come_out_of_transforms_and_are_matched(recording):
-    stamps = START + np.arange(40) * 100 * MS
-    recording.add("/lidar", "lidar", stamps + 50 * MS, frame_id="lidar")
-    recording.add("/tf", "transform", stamps, payload=("transform", moving("map")))
+def test_a_sensor_that_moves_has_its_extrinsics_at_each_message(recording):
+    """A camera on a mast that rises 1 m a second: resolved through a static link, by the message's own time."""
+    images = START + np.array([0, 150, 990, 1400, 2000]) * MS
+    recording.add("/cam/image", "camera", images, frame_id="cam")
+    recording.add("/tf_static", "transform", [START], payload=("transform", static("mast", "cam", pose(0.5))))
+    risen = START + np.array([*range(0, 1100, 100), 2000]) * MS
+    at = {i: pose(0, 0, (int(ns) - START) / 1e9) for i, ns in enumerate(risen)}
+    recording.add("/tf", "transform", risen, payload=("transform", moving("base_link", "mast", at.__getitem__)))
     tables = build(recording)
-    poses = tables["ego_pose"]
-    assert len(poses) == 40
-    assert set(poses["source"].to_pylist()) == {"transform"}
-    assert poses["scene_id"].null_count == poses["drive_date"].null_count == 0
-    rows = [r for r in tables["sync_index"].to_pylist() if r["channel"] == "/tf"]
-    assert len(rows) == 8
-    assert {(r["modality"], r["method"], r["is_match"]) for r in rows} == {("ego_pose", "slerp", True)}
-    np.testing.assert_allclose(rows[1]["value"], pose(5.5), atol=1e-9)
+    (sensor,) = tables["calibrated_sensor"].to_pylist()
+    assert sensor["ego_from_sensor"] is None
+    assert "moving ('base_link' from 'mast'), at each message; 1 of 5 messages have none" in sensor["source"]
+    rows = [r for r in tables["sample_data"].to_pylist() if r["channel"] == "/cam/image"]
+    heights = [r["ego_from_sensor"] and round(r["ego_from_sensor"]["tz_m"], 9) for r in rows]
+    assert heights == [0.0, 0.15, 0.99, None, 2.0]
+    assert all(r["ego_from_sensor"]["tx_m"] == 0.5 for r in rows if r["ego_from_sensor"])
+    others = [r["ego_from_sensor"] for r in tables["sample_data"].to_pylist() if r["channel"] != "/cam/image"]
+    assert set(others) == {None}
 
 
-def test_of_several_world_frames_the_best_gives_one_pose_a_message():
-    rows = []
-    for i in range(3):
-        for parent in ("odom", "/map", "elsewhere"):
-            rows.append({"sample_data_id": str(i), "channel": "/tf", "timestamp_ns": i, **moving(parent)(i)})
-    table = pa.Table.from_pylist(rows, schema=decoded_schema("transform"))
-    poses = poses_from_transforms(table, SynchroniseConfig())
-    assert poses["frame_id"].to_pylist() == ["/map"] * 3
-    assert poses["sample_data_id"].to_pylist() == ["0", "1", "2"]
+def test_a_mount_published_on_tf_that_never_moves_is_a_static_one(recording):
+    stamps = START + np.arange(20) * 100 * MS
+    recording.add("/lidar", "lidar", stamps, frame_id="lidar")
+    recording.add("/tf", "transform", stamps, payload=("transform", moving("base_link", "lidar", lambda _: pose(1))))
+    (sensor,) = build(recording)["calibrated_sensor"].to_pylist()
+    assert sensor["ego_from_sensor"] == struct_from_pose(pose(1))
+
+
+@pytest.mark.parametrize(
+    ("edges", "reason"),
+    [
+        ([("a", "lidar"), ("b", "a"), ("lidar", "b")], "on a cycle"),
+        ([("base_link", "lidar"), ("roof", "lidar")], "frame 'lidar' has 2 parents: base_link, roof"),
+        ([("rig", "lidar")], "frame 'lidar' is not connected to 'base_link'"),
+    ],
+    ids=["cycle", "two-parents", "missing-link"],
+)
+def test_a_tree_that_cannot_be_resolved_is_a_reason_in_the_row(recording, edges, reason):
+    recording.add("/lidar", "lidar", [START], frame_id="lidar")
+    for parent, child in edges:
+        recording.add("/tf_static", "transform", [START], payload=("transform", static(parent, child, pose())))
+    (sensor,) = build(recording)["calibrated_sensor"].to_pylist()
+    assert sensor["ego_from_sensor"] is None
+    assert reason in sensor["source"]
+
+
+def test_points_that_are_compensated_already_are_said_to_be(recording):
+    recording.add("/lidar", "lidar", [START], frame_id="lidar")
+    recording.add("/other", "lidar", [START], frame_id="lidar")
+    sensors = build(recording, metadata={"motion_compensated": "/lidar"})["calibrated_sensor"].to_pylist()
+    assert {s["channel"]: s["is_motion_compensated"] for s in sensors} == {"/lidar": True, "/other": None}

@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scenelake.contracts.modalities import SyncMethod
+from scenelake.geometry.linear import interpolate_linear
+from scenelake.geometry.slerp import interpolate_slerp
+from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.hold import match_hold
-from scenelake.synchronise.linear import interpolate_linear
+from scenelake.synchronise.match import Candidates, SceneTargets, match_scenes, near_rows
 from scenelake.synchronise.nearest import match_nearest
-from scenelake.synchronise.slerp import interpolate_slerp
+from scenelake.timebase.windows import Window
 
 BASE = 1_700_000_000_000_000_000
 TIMES = st.integers(BASE - 40, BASE + 40)
@@ -153,3 +157,36 @@ def test_interpolation_needs_two_rows_or_an_exact_hit(count):
     linear = interpolate_linear(array([9, 10, 11]), stamps, np.ones((count, 3)), 100)
     slerp = interpolate_slerp(array([9, 10, 11]), stamps, np.ones((count, 4)), 100)
     assert linear.is_valid.tolist() == slerp.is_valid.tolist() == [False, count == 1, False]
+
+
+@settings(deadline=None)
+@given(targets=TARGETS, stamps=STAMPS, max_gap=st.integers(1, 30), data=st.data())
+def test_slerp_agrees_with_a_search_of_all_pairs(targets, stamps, max_gap, data):
+    angles = data.draw(st.lists(st.floats(-80, 80), min_size=len(stamps), max_size=len(stamps)))
+    quaternions = np.array([turn(a) for a in angles]).reshape(len(stamps), 4)
+    found = interpolate_slerp(array(targets), array(stamps), quaternions, max_gap)
+    for target, value, valid in zip(targets, found.values, found.is_valid, strict=True):
+        expected = linear_oracle(target, stamps, np.array(angles).reshape(-1, 1), max_gap)
+        assert valid == (expected is not None)
+        if expected is not None:
+            assert abs(value @ turn(float(expected[0]))) == pytest.approx(1.0, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_values_read_near_keyframes_alone_give_the_same_matches(data):
+    count = data.draw(st.integers(1, 40))
+    stamps = array(sorted(data.draw(st.lists(TIMES, min_size=count, max_size=count))))
+    keyframes = array(sorted(data.draw(st.lists(TIMES, min_size=1, max_size=6))))
+    is_assigned = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+    every = Candidates(np.arange(count), stamps, np.arange(count, dtype=float).reshape(-1, 1))
+    near = near_rows(keyframes, stamps, is_assigned)
+    some = Candidates(near, stamps[near], every.values[near])
+    windows = [SceneTargets(Window(BASE - 41, BASE + 41), keyframes, np.full(len(keyframes), 7))]
+    for is_episodic in (False, True):
+        answers = [
+            match_scenes(windows, c, is_assigned, SyncMethod.LINEAR, SynchroniseConfig(), is_episodic=is_episodic)
+            for c in (every, some)
+        ]
+        for name in ("rows", "delta_ns", "has_delta", "values"):
+            np.testing.assert_array_equal(*(getattr(answer, name) for answer in answers))

@@ -1,7 +1,7 @@
 """Messages as columns: what every container reader hands to the decoder.
 
 A block holds messages whose bytes lie in one buffer, so that a million small ones cost a few array operations and not
-a million objects. It is valid until the reader moves on.
+a million objects. Its buffer stays as it is for as long as somebody holds it; whoever does holds all of it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -124,6 +124,22 @@ class Block:
     def data(self, row: int) -> memoryview:
         """Bytes of one message."""
         return self.body[self.start[row] : self.exclusive_end[row]]
+
+    def members(self) -> Sequence["Block"]:
+        """The blocks, of one buffer each, that it consists of."""
+        return (self,)
+
+    def member_of(self, rows: np.ndarray) -> np.ndarray:
+        """Positions in ``members`` of the messages at ``rows``, (k,) int64, ascending where the rows are."""
+        return np.zeros(len(rows), np.int64)
+
+    def by_member(self, rows: np.ndarray) -> Iterator[tuple[memoryview, np.ndarray]]:
+        """Each member's body with its own of the rows, which are ascending."""
+        members, member_of = self.members(), self.member_of(rows)
+        bounds = np.flatnonzero(np.diff(member_of)) + 1
+        for own in np.split(rows, bounds):
+            if len(own):
+                yield members[int(self.member_of(own[:1])[0])].body, own
 
     def messages(self) -> Iterator[Message]:
         """The messages one by one."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from scenelake.decode.formats.blocks import Block
 from scenelake.decode.formats.cdr import (
     NUMPY_CODES,
     Messages,
@@ -248,28 +249,26 @@ def _decoded(part: np.ndarray) -> str:
     return part.tobytes().removesuffix(b"\x00").decode()
 
 
-def read_columns(
-    plan: Plan, body: memoryview, start: np.ndarray, exclusive_end: np.ndarray
-) -> tuple[list[tuple[np.ndarray, Columns]], np.ndarray]:
-    """Groups of messages with the same layout, and the positions of those that must be read one by one.
+def read_columns(plan: Plan, block: Block, rows: np.ndarray) -> tuple[list[tuple[np.ndarray, Columns]], np.ndarray]:
+    """Groups of messages with the same layout, and those that must be read one by one.
 
     Args:
-        start, exclusive_end: (n,) int64, where each message lies in ``body``.
+        rows: (n,) int64, positions of the messages in the block, ascending.
 
     Returns:
-        Positions (k,) and columns of each group; positions (m,) of the rest.
+        Positions in the block (k,) and columns of each group; positions in the block (m,) of the rest.
     """
     groups: list[tuple[np.ndarray, Columns]] = []
     alone: list[np.ndarray] = []
-    size = exclusive_end - start
+    size = block.exclusive_end[rows] - block.start[rows]
     order = np.argsort(size, kind="stable")
     lengths, first = np.unique(size[order], return_index=True)
-    for nbr_bytes, rows in zip(lengths.tolist(), np.split(order, first[1:]), strict=True):
-        if len(rows) < MIN_ROWS:
-            alone.append(rows)
+    for nbr_bytes, same in zip(lengths.tolist(), np.split(rows[order], first[1:]), strict=True):
+        if len(same) < MIN_ROWS:
+            alone.append(same)
             continue
-        for part in np.array_split(rows, max(1, -(-len(rows) * nbr_bytes // MAX_MATRIX_BYTES))):
-            found, rest = _by_layout(plan, body, start, part, nbr_bytes)
+        for part in np.array_split(same, max(1, -(-len(same) * nbr_bytes // MAX_MATRIX_BYTES))):
+            found, rest = _by_layout(plan, block, part, nbr_bytes)
             groups += found
             alone.append(rest)
     return groups, np.sort(np.concatenate(alone)) if alone else np.empty(0, np.int64)
@@ -279,16 +278,15 @@ _MAX_LAYOUTS = 8
 
 
 def _by_layout(
-    plan: Plan, body: memoryview, start: np.ndarray, rows: np.ndarray, nbr_bytes: int
+    plan: Plan, block: Block, rows: np.ndarray, nbr_bytes: int
 ) -> tuple[list[tuple[np.ndarray, Columns]], np.ndarray]:
     groups: list[tuple[np.ndarray, Columns]] = []
     for _ in range(_MAX_LAYOUTS):
         if not len(rows):
             break
-        matrix = _matrix(body, start[rows], nbr_bytes)
-        first = int(start[rows[0]])
+        matrix = _matrix(block, rows, nbr_bytes)
         try:
-            layout = lay_out(plan, body[first : first + nbr_bytes])
+            layout = lay_out(plan, block.data(int(rows[0])))
         except NoLayoutError:
             break
         agrees = _equal(matrix, 0, plan.head_bytes)
@@ -296,7 +294,7 @@ def _by_layout(
             agrees &= _equal(matrix, offset, 4)
         if agrees.all():
             return [*groups, (rows, Columns(layout, matrix))], rows[:0]
-        groups.append((rows[agrees], Columns(layout, _matrix(body, start[rows[agrees]], nbr_bytes))))
+        groups.append((rows[agrees], Columns(layout, _matrix(block, rows[agrees], nbr_bytes))))
         rows = rows[~agrees]
     return groups, rows
 
@@ -308,12 +306,18 @@ def _equal(matrix: _Matrix, offset: int, length: int) -> np.ndarray:
     return equal if equal.ndim == 1 else np.logical_and.reduce(equal, axis=1)
 
 
-def _matrix(body: memoryview, start: np.ndarray, nbr_bytes: int) -> _Matrix:
-    """Where they lie if they are evenly spaced, else side by side in a copy."""
-    data = np.frombuffer(body, np.uint8)
-    steps = np.diff(start)
-    if (steps == steps[:1]).all():
-        stride = int(steps[0]) if len(steps) else nbr_bytes
-        return _Matrix(data, int(start[0]), stride, len(start), nbr_bytes)
-    rows = np.lib.stride_tricks.sliding_window_view(data, nbr_bytes)[start]
-    return _Matrix(rows.reshape(-1), 0, nbr_bytes, len(start), nbr_bytes)
+def _matrix(block: Block, rows: np.ndarray, nbr_bytes: int) -> _Matrix:
+    """Where they lie if they are evenly spaced in one buffer, else side by side in a copy."""
+    bodies = list(block.by_member(rows))
+    if len(bodies) == 1:
+        start = block.start[rows]
+        steps = np.diff(start)
+        if (steps == steps[:1]).all():
+            stride = int(steps[0]) if len(steps) else nbr_bytes
+            return _Matrix(np.frombuffer(bodies[0][0], np.uint8), int(start[0]), stride, len(start), nbr_bytes)
+    parts = [
+        np.lib.stride_tricks.sliding_window_view(np.frombuffer(body, np.uint8), nbr_bytes)[block.start[own]]
+        for body, own in bodies
+    ]
+    copied = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return _Matrix(copied.reshape(-1), 0, nbr_bytes, len(rows), nbr_bytes)

@@ -14,7 +14,7 @@ from scenelake.decode.formats.rlds_reader import RldsReader
 from scenelake.decode.formats.siblings import Siblings
 from scenelake.decode.formats.tfrecord import starts_with_record
 
-_TFRECORD_NAME = re.compile(r"\.tfrecords?(-|$)")
+_TFRECORD_NAME = re.compile(r"\.tfrecords?(-|\.gz$|$)")
 _RLDS_META = ("dataset_info.json", "features.json")
 _BESIDE = ("README.md", "LICENSE", ".gitattributes")
 
@@ -59,9 +59,14 @@ def open_dataset_reader(
         return LeRobotReader(source, config, place_of(name), siblings)
     if start[4:8] == b"ftyp":
         return LeRobotVideoReader(source, config, place_of(name), siblings)
-    if _TFRECORD_NAME.search(name.rsplit("/", 1)[-1]) or starts_with_record(start):
+    if is_tfrecord(name, start):
         return RldsReader(source, config, name, siblings)
     return None
+
+
+def is_tfrecord(name: str, start: bytes) -> bool:
+    """Whether an object holds TFRecords, by its name or by its first bytes."""
+    return bool(_TFRECORD_NAME.search(name.rsplit("/", 1)[-1])) or starts_with_record(start)
 
 
 def _meta_of(name: str, siblings: Siblings) -> str:

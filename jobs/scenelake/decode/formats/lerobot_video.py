@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.stages import Problem
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.formats import dataset_blocks as blocks
@@ -51,14 +52,21 @@ class LeRobotVideoReader:
         return (Part(0, 0, self._source.size_bytes),)
 
     def blocks(self, part: Part | None = None) -> Iterator[Block]:
-        """Every frame that the file holds whole, in the order of decoding."""
+        """Every frame that the file holds whole, in the order of decoding.
+
+        Raises:
+            BadInputError: reason ``mp4_invalid`` for a file whose frames share their bytes.
+        """
         shown_ns, decoded_ns = self._times()
         track = self._track
+        self.findings.problems += track.problems
         is_there = track.offset + track.size_bytes <= self._source.size_bytes
         is_small = track.size_bytes <= self._max_frame_bytes
         self._report("truncated", "frames lie beyond the end of the file", ~is_there)
         self._report("frame_too_large", f"a frame of more than {self._max_frame_bytes} bytes", is_there & ~is_small)
         kept = np.flatnonzero(is_there & is_small & (track.size_bytes > 0))
+        if int(track.size_bytes[kept].sum()) > self._source.size_bytes:
+            raise BadInputError("its frames are larger together than the file", reason="mp4_invalid")
         group = np.cumsum(track.size_bytes[kept]) // _BLOCK_BYTES
         for frames in np.split(kept, np.flatnonzero(np.diff(group)) + 1):
             for first in range(0, len(frames), blocks.MAX_BLOCK_MESSAGES):
@@ -78,7 +86,7 @@ class LeRobotVideoReader:
             exclusive_end,
             shown_ns,
             offset,
-            # Frames may share bytes in a hostile file; their numbers tell them apart.
+            # Frames may share some bytes in a hostile file; their numbers tell them apart.
             rows,
             log_time_ns=decoded_ns,
         )

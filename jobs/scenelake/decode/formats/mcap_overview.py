@@ -122,7 +122,7 @@ def _read_index(source: Source, max_record_bytes: int, max_index_bytes: int) -> 
     if at_footer - footer.summary_start > max_index_bytes:
         raise RecordError("the summary is longer than may be read")
     index = _Index()
-    for opcode, start, length in _frames(source, footer.summary_start, at_footer):
+    for opcode, start, length in frames(source, footer.summary_start, at_footer):
         if opcode not in (records.CHUNK_INDEX, records.STATISTICS, _METADATA_INDEX) or length > max_record_bytes:
             continue
         cursor = Cursor(source.read(start, length))
@@ -208,7 +208,7 @@ def _chunk_times(source: Source, chunk: _Chunk) -> tuple[np.ndarray, np.ndarray]
 
 
 def _header(source: Source, max_record_bytes: int) -> dict[str, str]:
-    for opcode, start, length in _frames(source, len(MAGIC), source.size_bytes):
+    for opcode, start, length in frames(source, len(MAGIC), source.size_bytes):
         if opcode != records.HEADER or length > max_record_bytes:
             break
         return records.parse_header(source.read(start, length))
@@ -219,7 +219,7 @@ def _metadata(source: Source, offsets: Sequence[int], max_record_bytes: int) -> 
     found: dict[str, dict[str, str]] = {}
     left = max_record_bytes
     for offset in sorted(offsets):
-        opcode, start, length = next(_frames(source, offset, source.size_bytes), (0, 0, 0))
+        opcode, start, length = next(frames(source, offset, source.size_bytes), (0, 0, 0))
         left -= length
         if opcode != records.METADATA or left < 0:
             raise RecordError(f"expected a metadata record at {offset}, or there are more of them than may be read")
@@ -228,7 +228,7 @@ def _metadata(source: Source, offsets: Sequence[int], max_record_bytes: int) -> 
     return found
 
 
-def _frames(source: Source, offset: int, exclusive_end: int) -> Iterator[tuple[int, int, int]]:
+def frames(source: Source, offset: int, exclusive_end: int) -> Iterator[tuple[int, int, int]]:
     """Opcode, start and length of the content of each record, none of which ends behind ``exclusive_end``."""
     while offset < exclusive_end:
         if exclusive_end - offset < FRAME.size:

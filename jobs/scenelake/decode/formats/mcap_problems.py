@@ -2,6 +2,23 @@
 
 from scenelake.contracts.stages import Problem
 
+HARMLESS_REASONS = frozenset(
+    {
+        "summary_unreadable",
+        "statistics_contradicted",
+        "channel_redefined",
+        "schema_redefined",
+        "chunk_frame_repaired",
+        "chunk_index_contradicted",
+        "data_end_missing",
+    }
+)
+"""Problems that cost no message, in every format; any other reason counts as a loss.
+
+What they have in common: the bytes concerned are a second account of what was read all the same (summary, index, bag
+header, counts, table of metadata), or were read in spite of them.
+"""
+
 MAX_PROBLEMS = 1000
 """A file with more is given up at that point: the rest of it is one last problem."""
 

@@ -23,6 +23,7 @@ from scenelake.decode.formats.blocks import (
     PlanContradictedError,
     Source,
 )
+from scenelake.decode.formats.compressed_messages import MessageInflation
 from scenelake.decode.formats.mcap_blocks import BlockBuilder
 from scenelake.decode.formats.mcap_chunk import Inflation
 from scenelake.decode.formats.mcap_chunk_reader import ChunkReader
@@ -31,23 +32,11 @@ from scenelake.decode.formats.mcap_framing import Framing
 from scenelake.decode.formats.mcap_overview import read_overview
 from scenelake.decode.formats.mcap_problems import Problems
 from scenelake.decode.formats.mcap_records import FRAME, MAGIC, RecordError
+from scenelake.decode.formats.mcap_selection import Wanted, wanted_ranges
 from scenelake.decode.formats.mcap_summary import Summary, chunk_list, crc_of, plan_parts, read_summary
 from scenelake.decode.formats.mcap_walk import MAX_MESSAGES
 from scenelake.decode.formats.mcap_windows import WindowBounds
 from scenelake.decode.formats.overview import Overview
-
-HARMLESS_REASONS = frozenset(
-    {
-        "summary_unreadable",
-        "statistics_contradicted",
-        "channel_redefined",
-        "schema_redefined",
-        "chunk_frame_repaired",
-        "chunk_index_contradicted",
-        "data_end_missing",
-    }
-)
-"""Problems that cost no message."""
 
 _LOOSE_WINDOW_BYTES = 4 * 1024 * 1024
 _FREE_INFLATION_BYTES = 512 * 1024 * 1024
@@ -117,6 +106,12 @@ class McapReader:
         self._check_magic()
         return plan_parts(self._read_summary(), self._size, part_bytes)
 
+    def selected(self, part: Part | None, wanted: Wanted) -> list[Part]:
+        """Ranges to give to ``blocks``, one after the other: they hold every wanted message of the part, and others."""
+        self._check_magic()
+        part = part or Part(0, 0, self._size)
+        return wanted_ranges(self._source, self._read_summary(), part, wanted, self._max_record_bytes)
+
     def messages(self) -> Iterator[Message]:
         """Every readable message, one by one."""
         for block in self.blocks():
@@ -130,9 +125,12 @@ class McapReader:
             PlanContradictedError: the walk over a part does not end where the next one starts, or the part holds what
                 a reader of another part would have to know.
         """
+        messages = MessageInflation(self._bounds.max_message_bytes, self._size, self._max_inflation)
         try:
-            yield from self._blocks(part)
+            for block in self._blocks(part):
+                yield from messages.opened(block)
         finally:
+            self.compressions |= {"zstd"} if messages.is_used else set()
             for channel_id in {**(self.findings.recorded or {}), **self.findings.lost}:
                 self._definitions.resolve(channel_id)
 

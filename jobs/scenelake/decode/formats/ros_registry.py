@@ -46,28 +46,51 @@ EXTRA_ROS1_TYPES: dict[str, str] = {
 def common_definition(name: str, *, is_ros1: bool, md5sum: str | None = None) -> bytes | None:
     """Definition text of a type with everything nested in it; None when it is not among the common ones.
 
-    A ROS 2 type whose fields differ between Humble and Jazzy is not: which one was meant cannot be known.
+    A ROS 2 type whose fields differ between Humble and Jazzy is not: its name alone does not say which was meant.
 
     Args:
         name: as recorded, with or without ``/msg/``.
         md5sum: of the definition that a ROS 1 writer had; a type whose own differs is not the one that was meant.
     """
-    package, _, kind = short_name(name).partition("/")
-    full_name = f"{package}/msg/{kind}"
-    if is_ros1:
-        store = _known_ros1_store()
-        if full_name not in store.fielddefs:
-            return None
-        text, own_md5sum = store.generate_msgdef(full_name, ros_version=1)
-        return str(text).encode() if md5sum in (None, "", "*", own_md5sum) else None
-    texts = [
-        str(store.generate_msgdef(full_name, ros_version=2)[0]).encode()
-        for store in (_known_store(Stores.ROS2_HUMBLE), _known_store(Stores.ROS2_JAZZY))
-        if full_name in store.fielddefs
-    ]
+    if not is_ros1:
+        found = ros2_definitions(name)
+        return found[0] if len(found) == 1 else None
+    full_name, store = _full_name(name), _known_ros1_store()
+    if full_name not in store.fielddefs:
+        return None
+    text, own_md5sum = store.generate_msgdef(full_name, ros_version=1)
+    return str(text).encode() if md5sum in (None, "", "*", own_md5sum) else None
+
+
+@lru_cache(maxsize=1024)
+def ros2_definitions(name: str, distribution: str = "") -> tuple[bytes, ...]:
+    """Definition texts of a common ROS 2 type that differ in their fields; none for a type that is not common.
+
+    Args:
+        distribution: name of the one that recorded, as ``humble``; where it is known, its own definition is the one.
+    """
+    full_name = _full_name(name)
+    own = _DISTRIBUTIONS.get(distribution)
+    stores = [_known_store(s) for s in ((own,) if own else (Stores.ROS2_HUMBLE, Stores.ROS2_JAZZY))]
+    texts = [str(s.generate_msgdef(full_name, ros_version=2)[0]) for s in stores if full_name in s.fielddefs]
     # Constants come and go between distributions; fields are what counts.
-    layouts = [parse_definitions(full_name, text) for text in texts]
-    return texts[0] if texts and layouts[0] == layouts[-1] else None
+    by_layout = {repr(parse_definitions(full_name, text.encode())): text.encode() for text in reversed(texts)}
+    return tuple(reversed(by_layout.values()))
+
+
+_DISTRIBUTIONS = {
+    "foxy": Stores.ROS2_FOXY,
+    "galactic": Stores.ROS2_GALACTIC,
+    "humble": Stores.ROS2_HUMBLE,
+    "iron": Stores.ROS2_IRON,
+    "jazzy": Stores.ROS2_JAZZY,
+    "kilted": Stores.ROS2_KILTED,
+}
+
+
+def _full_name(name: str) -> str:
+    package, _, kind = short_name(name).partition("/")
+    return f"{package}/msg/{kind}"
 
 
 def ros2_store(distribution: Stores) -> Typestore:

@@ -1,16 +1,17 @@
 """ROS message types: from a recording's schema to a plan for reading its messages."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
 from scenelake.contracts.errors import BadInputError
 from scenelake.decode.formats.blocks import Channel, Definition, Schema
-from scenelake.decode.formats.cdr import Plan, compile_plan
+from scenelake.decode.formats.cdr import Plan, compile_plan, read_cdr
 from scenelake.decode.formats.ros2idl import parse_idl
 from scenelake.decode.formats.ros2msg import Definitions, parse_definitions, short_name
-from scenelake.decode.formats.ros_registry import common_definition
+from scenelake.decode.formats.ros_registry import common_definition, ros2_definitions
 
-__all__ = ["defined", "ros_plan", "short_name"]
+__all__ = ["defined", "ros_plan", "settled", "short_name"]
 
 _CACHED_PLANS = 128
 """A schema holds at most a megabyte, and real ones a few kilobytes."""
@@ -21,6 +22,28 @@ def defined(channel: Channel, schema: Schema) -> Definition:
     md5sum = channel.metadata.get("md5sum")
     is_missing = not schema.data.strip() and _common(channel.message_encoding, md5sum, schema) is None
     return Definition(channel, schema, "definition_missing" if is_missing else None)
+
+
+def settled(definition: Definition, messages: Iterable[memoryview]) -> Definition:
+    """A ROS 2 channel without a definition, with the one common definition by which its messages can be read.
+
+    It stays as it is where none or several can: fields that are longer in one distribution tell, others do not.
+    """
+    channel, schema = definition.channel, definition.schema
+    if schema is None or channel.message_encoding != "cdr" or definition.problem != "definition_missing":
+        return definition
+    known = [Definition(channel, replace(schema, encoding="ros2msg", data=d)) for d in ros2_definitions(schema.name)]
+    data = list(messages)
+    fitting = [d for d in known if data and all(_reads(ros_plan(d), message) for message in data)]
+    return fitting[0] if len(fitting) == 1 else definition
+
+
+def _reads(plan: Plan, message: memoryview) -> bool:
+    try:
+        read_cdr(plan, message)
+    except BadInputError:
+        return False
+    return True
 
 
 def ros_plan(definition: Definition) -> Plan:

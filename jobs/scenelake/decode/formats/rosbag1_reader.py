@@ -54,6 +54,8 @@ class Rosbag1Reader:
         self._inflation = Inflation(max_chunk_bytes + MAX_INFLATION * self._size)
         self._connections = Connections(self.findings, max_chunk_bytes)
         self._index = BagIndex()
+        # Of an index that cannot be read: a walk that comes to it has seen all the data.
+        self._index_start: int | None = None
         self._exclusive_end = self._size
 
     def parts(self, part_bytes: int) -> Sequence[Part]:
@@ -78,9 +80,12 @@ class Rosbag1Reader:
     def _blocks(self) -> Iterator[Block]:
         offset = self._open_bag()
         while offset < self._exclusive_end and not self._problems.is_full:
+            is_index = offset == self._index_start
             try:
                 frame = records.read_frame(self._source, offset, self._exclusive_end, self._max_record_bytes)
             except FramingError as error:
+                if is_index:
+                    return
                 offset = self._resume(offset, str(error))
                 continue
             try:
@@ -88,6 +93,8 @@ class Rosbag1Reader:
             except RecordError as error:
                 offset = self._skip(frame, str(error))
                 continue
+            if is_index and op == records.CONNECTION:
+                return
             if op == records.CHUNK:
                 offset = yield from self._chunk(frame, fields)
             elif frame.exclusive_end > self._exclusive_end:
@@ -123,6 +130,7 @@ class Rosbag1Reader:
             self._connections.from_index, self.findings.recorded = index.connections, index.recorded
         elif index.problem and records.number(fields, b"index_pos") <= self._size:
             self._report("summary_unreadable", f"index: {index.problem}", at, at)
+            self._index_start = records.number(fields, b"index_pos")
         else:
             detail = "the bag lacks its index: it was not closed, or its end is missing"
             self._report("truncated", detail, self._size, self._size)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from scenelake.contracts.errors import BadInputError
+from scenelake.decode.config import DecodeConfig
 from scenelake.decode.formats.blocks import (
     Block,
     Channel,
@@ -20,8 +21,10 @@ from scenelake.decode.formats.blocks import (
     Schema,
     Source,
 )
+from scenelake.decode.formats.compressed_messages import MessageInflation
 from scenelake.decode.formats.mcap_problems import MAX_PROBLEMS, Problems
-from scenelake.decode.formats.ros_types import defined
+from scenelake.decode.formats.ros_registry import ros2_definitions
+from scenelake.decode.formats.ros_types import defined, settled
 from scenelake.decode.formats.rosbag2_database import Database, opened, text_of
 from scenelake.decode.formats.sources import local_path
 
@@ -32,6 +35,8 @@ MAX_ROWS = 16_384
 MAX_CHANNELS = 65_536
 MAX_LOST_ROWS = 65_536
 """Single messages whose bytes cannot be reached; a bag with more is given up."""
+_SETTLING_MESSAGES = 16
+"""Of a block, by which the definition of their type is chosen."""
 _FIRST_ROW, _LAST_ROW = -(2**63), 2**63 - 1
 _HEADS = """
 SELECT rowid, iif(typeof(topic_id) = 'integer', topic_id, NULL), iif(typeof(timestamp) = 'integer', timestamp, NULL),
@@ -53,11 +58,19 @@ class Rosbag2Reader:
     Args:
         max_chunk_bytes: a message that claims more is lost.
         max_record_bytes: the same for definitions and metadata.
+        max_inflation: compressed messages together inflate to no more than so many times the bag, and 512 MiB.
     """
 
     format = "rosbag2"
 
-    def __init__(self, source: Source, *, max_chunk_bytes: int, max_record_bytes: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        max_chunk_bytes: int,
+        max_record_bytes: int,
+        max_inflation: int = DecodeConfig().max_inflation,
+    ) -> None:
         self._source = source
         self._size = source.size_bytes
         self._max_chunk_bytes = max_chunk_bytes
@@ -69,6 +82,12 @@ class Rosbag2Reader:
         self._nbr_lost = 0
         self._nbr_salvages = 0
         self._read = _Fingerprint()
+        self._inflation = MessageInflation(max_chunk_bytes, self._size, max_inflation)
+
+    @property
+    def compressions(self) -> set[str]:
+        """How messages were found to be compressed: ``zstd``, or ``none``."""
+        return {"zstd" if self._inflation.is_used else "none"}
 
     def parts(self, part_bytes: int) -> Sequence[Part]:
         """The bag as one part: its pages lie in no order of time."""
@@ -141,8 +160,15 @@ class Rosbag2Reader:
             channel_id = self._channel_id(topic_id)
             metadata = {"offered_qos_profiles": profiles} if profiles else {}
             channel = Channel(channel_id, channel_id, topic, encoding, metadata)
-            text = definitions.get((type_name, hash_text)) or definitions.get((type_name, "")) or ("ros2msg", b"")
-            self.findings.definitions[channel_id] = defined(channel, Schema(channel_id, type_name, *text))
+            text = definitions.get((type_name, hash_text)) or definitions.get((type_name, ""))
+            schema = Schema(channel_id, type_name, *(text or ("ros2msg", self._common_text(type_name))))
+            self.findings.definitions[channel_id] = defined(channel, schema)
+
+    def _common_text(self, type_name: str) -> bytes:
+        """What the distribution that recorded has for a type, where the bag names it; empty where it does not."""
+        distribution = self.findings.metadata.get("rosbag2_schema", {}).get("ros_distro", "")
+        found = ros2_definitions(type_name, distribution) if distribution else ()
+        return found[0] if len(found) == 1 else b""
 
     def _read_definitions(self, database: Database) -> dict[tuple[str, str], tuple[str, bytes]]:
         """Encoding and text by type and hash; by type and no hash the first of the type."""
@@ -236,7 +262,9 @@ class Rosbag2Reader:
             if not data:
                 data, error = _contents(database, group[:1])
             if data:
-                yield self._block(group[: len(data)], data)
+                for block in self._inflation.opened(self._block(group[: len(data)], data)):
+                    self._settle(block)
+                    yield block
             else:
                 row = group[0][0]
                 self._lose(row, row, "rows_unreadable", str(error or "the row is another at a second look"))
@@ -260,6 +288,14 @@ class Rosbag2Reader:
             start=ends - lengths,
             exclusive_end=ends,
         )
+
+    def _settle(self, block: Block) -> None:
+        """Looks at messages for the definition that their channel lacks."""
+        for channel_id, definition in block.definitions.items():
+            if definition.problem == "definition_missing":
+                rows = np.flatnonzero(block.channel_id == channel_id)[:_SETTLING_MESSAGES]
+                found = settled(definition, map(block.data, rows.tolist()))
+                block.definitions[channel_id] = self.findings.definitions[channel_id] = found
 
     def _lose(self, first: int, last: int, reason: str, detail: str) -> None:
         """Notes rows that are lost; those that follow each other for one reason are one problem."""

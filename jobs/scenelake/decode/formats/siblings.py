@@ -4,12 +4,13 @@ A data file of a dataset says little of itself: names, rates and tasks stand in 
 the folder that the dataset was dropped into (the drive), as ``DropKey.file`` is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from scenelake.contracts.errors import BadInputError
+from scenelake.contracts.stages import SiblingVersion
 from scenelake.decode.formats.blocks import Source
 from scenelake.decode.formats.sources import FileSource
 
@@ -18,7 +19,13 @@ MAX_SIBLING_BYTES = 64 * 1024 * 1024
 
 
 class Siblings(Protocol):
-    """The files that lie around an object."""
+    """The files that lie around an object.
+
+    Attributes:
+        versions: of those that were asked for so far; empty where nobody keeps them.
+    """
+
+    versions: Sequence[SiblingVersion]
 
     def read(self, name: str) -> bytes:
         """A small file, whole.
@@ -33,15 +40,18 @@ class Siblings(Protocol):
 
 
 class OpenedSiblings:
-    """Siblings by a function that opens a source; each is opened once.
+    """Siblings by a function that opens a source; each is looked for once.
 
     Args:
         open_source: raises FileNotFoundError for a name without an object.
+        versions: of what it opened or did not find, as it goes on.
     """
 
-    def __init__(self, open_source: Callable[[str], Source]) -> None:
+    def __init__(self, open_source: Callable[[str], Source], versions: Sequence[SiblingVersion] = ()) -> None:
         self._open_source = open_source
+        self.versions = versions
         self._opened: dict[str, Source] = {}
+        self._absent: set[str] = set()
 
     def read(self, name: str) -> bytes:
         source = self.source(name)
@@ -55,8 +65,14 @@ class OpenedSiblings:
     def source(self, name: str) -> Source:
         if any(part in ("", ".", "..") for part in name.split("/")):
             raise FileNotFoundError(name)
+        if name in self._absent:
+            raise FileNotFoundError(name)
         if name not in self._opened:
-            self._opened[name] = self._open_source(name)
+            try:
+                self._opened[name] = self._open_source(name)
+            except FileNotFoundError:
+                self._absent.add(name)
+                raise
         return self._opened[name]
 
 

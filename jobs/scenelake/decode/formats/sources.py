@@ -22,7 +22,7 @@ MAX_SPOOLED_BYTES = 32 * 1024 * 1024 * 1024
 class MemorySource:
     """An object that is in memory already."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self._data = memoryview(data)
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.modalities import Modality
 from scenelake.decode.values import ChannelFacts, Decoded, KeepRawError, octets, pose, protobuf_stamp, ros_header, text
+from scenelake.geometry.poses import pose_from_struct, rotation_matrix
 
 _ROS_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 _FOXGLOVE_TYPES = {1: "u1", 2: "i1", 3: "u2", 4: "i2", 5: "u4", 6: "i4", 7: "f4", 8: "f8"}
@@ -183,17 +184,10 @@ def _offsets(points: _Points) -> tuple[np.ndarray | None, str | None]:
 
 
 def _apply_pose(row: dict[str, Any], frame_from_points: dict[str, float]) -> None:
-    w, x, y, z = (frame_from_points[k] for k in ("qw", "qx", "qy", "qz"))
-    shift = np.array([frame_from_points[k] for k in ("tx_m", "ty_m", "tz_m")])
-    if w == 1.0 and not shift.any():
+    moving = pose_from_struct(frame_from_points)
+    shift, rotation = moving[:3], rotation_matrix(moving[3:])
+    if moving[3] == 1.0 and not shift.any():
         return
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
     with np.errstate(invalid="ignore", over="ignore"):
         moved = np.stack([row["x_m"], row["y_m"], row["z_m"]]).astype(np.float64)
         moved = rotation @ moved + shift[:, None]

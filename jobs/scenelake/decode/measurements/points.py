@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_MAX_COUNTED = 65_536
+
 
 @dataclass(frozen=True, slots=True)
 class PointStatistics:
@@ -49,9 +51,19 @@ def point_statistics(
         range_mean_m=float(ranges.mean(dtype=np.float64)) if has_points else None,
         range_max_m=float(ranges.max()) if has_points else None,
         intensity_mean=_finite_mean(intensity),
-        nbr_rings=None if ring is None else len(np.unique(ring)),
+        nbr_rings=None if ring is None else _nbr_distinct(ring),
         offset_span_ns=int(offset_ns.max() - offset_ns.min()) if offset_ns is not None and len(offset_ns) else None,
     )
+
+
+def _nbr_distinct(values: np.ndarray) -> int:
+    """Distinct values of (n,) int32; sorting them would cost several times as much."""
+    if not len(values):
+        return 0
+    lowest, span = int(values.min()), int(values.max()) - int(values.min())
+    if span >= _MAX_COUNTED:
+        return len(np.unique(values))
+    return int(np.count_nonzero(np.bincount(values.astype(np.int64) - lowest, minlength=1)))
 
 
 def _finite_mean(values: np.ndarray | None) -> float | None:

@@ -12,8 +12,7 @@ from tests.unit.decode.formats import rosbag1_bytes as rb
 
 from scenelake.contracts.errors import BadInputError
 from scenelake.decode.formats import rosbag1_index
-from scenelake.decode.formats.mcap_problems import MAX_PROBLEMS
-from scenelake.decode.formats.mcap_reader import HARMLESS_REASONS
+from scenelake.decode.formats.mcap_problems import HARMLESS_REASONS, MAX_PROBLEMS
 from scenelake.decode.formats.rosbag1_reader import Rosbag1Reader
 from scenelake.decode.formats.sources import MemorySource
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
+from rosbags.typesys import Stores, get_typestore
 
 from scenelake.contracts.errors import BadInputError
 from scenelake.decode.config import DecodeConfig
@@ -239,6 +240,50 @@ def test_a_changed_time_is_found_by_the_index(tmp_path: Path) -> None:
     reader, messages = read(path)
     assert len(messages) == 200
     assert reasons(reader) == ["index_contradicted"]
+
+
+def range_messages(distribution: Stores, count: int = 20) -> list[tuple[int, int, int, bytes]]:
+    store = get_typestore(distribution)
+    types = store.types
+    header = types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](1, 2), "sonar")
+    values = [1, 0.5, 0.25, 8.0, 2.0, 0.125]
+    kind = types["sensor_msgs/msg/Range"]
+    nbr_values = len(kind.__dataclass_fields__) - 2
+    made = [kind(header, *values[:nbr_values]) for _ in range(count)]
+    return [(i + 1, 1, T0_NS + i, bytes(store.serialize_cdr(m, "sensor_msgs/msg/Range"))) for i, m in enumerate(made)]
+
+
+RANGE = [(1, "/sonar", "sensor_msgs/msg/Range", "cdr", "", "")]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "named"),
+    [(Stores.ROS2_HUMBLE, "humble"), (Stores.ROS2_JAZZY, "jazzy"), (Stores.ROS2_FOXY, "foxy"),
+     (Stores.ROS2_HUMBLE, "rolling"), (Stores.ROS2_JAZZY, "rolling"), (Stores.ROS2_JAZZY, "")],
+)  # fmt: skip
+def test_a_type_that_distributions_define_differently(tmp_path: Path, distribution: Stores, named: str) -> None:
+    """The bag names its distribution; where it does not, the length of the messages tells."""
+    sent = range_messages(distribution)
+    path = make(tmp_path / "a.db3", sent, f"UPDATE schema SET ros_distro = '{named}'", topics=RANGE)
+    reader, messages = read(path)
+    assert len(messages) == 20
+    (definition,) = reader.findings.definitions.values()
+    assert definition.problem is None
+    for row in (0, 19):
+        message = read_cdr(ros_plan(definition), memoryview(messages[row][2]))
+        assert (message["range"], message["header.frame_id"]) == (2.0, "sonar")
+        assert ("variance" in message) == (distribution == Stores.ROS2_JAZZY)
+
+
+def test_a_type_of_which_the_messages_do_not_tell_stays_raw(tmp_path: Path) -> None:
+    both = [*range_messages(Stores.ROS2_HUMBLE, 3), *range_messages(Stores.ROS2_JAZZY, 3)]
+    mixed = [(row, *rest) for row, (_, *rest) in enumerate(both, 1)]
+    for sent in (mixed, [(1, 1, T0_NS, b"\0\1\0\0")], [(1, 1, T0_NS, b"")]):
+        (tmp_path / "a.db3").unlink(missing_ok=True)
+        path = make(tmp_path / "a.db3", sent, "UPDATE schema SET ros_distro = 'rolling'", topics=RANGE)
+        reader, messages = read(path)
+        assert len(messages) == len(sent)
+        assert [d.problem for d in reader.findings.definitions.values()] == ["definition_missing"]
 
 
 HOSTILE = {

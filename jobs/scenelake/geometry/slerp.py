@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from scenelake.synchronise.brackets import bracket
-from scenelake.synchronise.linear import Interpolated
-from scenelake.timebase.arrays import FloatArray, Int64Array
+from scenelake.geometry.brackets import bracket
+from scenelake.geometry.linear import Interpolated
+from scenelake.timebase.arrays import BoolArray, FloatArray, Int64Array
 
 _SMALL_SINE = 1e-6
 """Below this sine of the angle, linear weights and SLERP's agree to double precision."""
@@ -26,14 +26,22 @@ def interpolate_slerp(
         row is no rotation (zero or not finite).
     """
     around = bracket(targets_ns, stamps_ns)
-    norms = np.linalg.norm(quaternions, axis=1)
-    is_rotation = np.isfinite(norms) & (norms > 0)
-    unit = quaternions / np.where(is_rotation, norms, 1.0)[:, None]
     is_valid = around.is_inside & (around.gap_ns <= max_gap_ns)
-    is_valid[is_valid] = is_rotation[around.before[is_valid]] & is_rotation[around.after[is_valid]]
+    inside = np.flatnonzero(is_valid)
+    before, is_before = _unit(quaternions[around.before[inside]])
+    after, is_after = _unit(quaternions[around.after[inside]])
+    both = is_before & is_after
+    is_valid[inside] = both
     result = np.full((len(targets_ns), 4), np.nan)
-    result[is_valid] = _arc(unit[around.before[is_valid]], unit[around.after[is_valid]], around.weight[is_valid])
+    result[inside[both]] = _arc(before[both], after[both], around.weight[inside[both]])
     return Interpolated(result, is_valid)
+
+
+def _unit(quaternions: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """Normalised, and which of them are rotations."""
+    norms = np.linalg.norm(quaternions, axis=1)
+    is_rotation = np.asarray(np.isfinite(norms) & (norms > 0))
+    return quaternions / np.where(is_rotation, norms, 1.0)[:, None], is_rotation
 
 
 def _arc(before: FloatArray, after: FloatArray, weight: FloatArray) -> FloatArray:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scenelake.synchronise.brackets import bracket
+from scenelake.geometry.brackets import bracket
 from scenelake.timebase.arrays import BoolArray, FloatArray, Int64Array
 
 

@@ -1,0 +1,62 @@
+"""Neither a drive nor a cluster of duplicates straddles splits."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenelake.contracts.errors import ConfigurationError
+from scenelake.loader.splits import SPLITS, assign_splits, split_groups
+
+SHARES = (0.8, 0.1, 0.1)
+scenes = st.lists(
+    st.tuples(st.sampled_from([f"d{i}" for i in range(12)]), st.none() | st.sampled_from("abcdefgh")), max_size=40
+)
+
+
+@given(scenes, st.integers(0, 5))
+def test_nothing_that_belongs_together_is_torn_apart(given_scenes: list[tuple[str, str | None]], seed: int) -> None:
+    drives, clusters = [d for d, _ in given_scenes], [c for _, c in given_scenes]
+    splits, groups = assign_splits(drives, clusters, SHARES, seed)
+    for keys in (drives, clusters, groups):
+        found: dict[str, set[str]] = {}
+        for key, split in zip(keys, splits, strict=True):
+            if key is not None:
+                found.setdefault(key, set()).add(split)
+        assert all(len(s) == 1 for s in found.values())
+    again, _ = assign_splits(drives[::-1], clusters[::-1], SHARES, seed)
+    assert again[::-1] == splits
+
+
+@given(scenes)
+def test_a_group_is_no_larger_than_it_must_be(given_scenes: list[tuple[str, str | None]]) -> None:
+    """Against a search by brute force for what is joined."""
+    groups = split_groups([d for d, _ in given_scenes], [c for _, c in given_scenes])
+    for i in range(len(given_scenes)):
+        reached, grown = {i}, True
+        while grown:
+            near = {
+                j
+                for j, (drive, cluster) in enumerate(given_scenes)
+                for k in reached
+                if drive == given_scenes[k][0] or (cluster is not None and cluster == given_scenes[k][1])
+            }
+            grown, reached = not near <= reached, reached | near
+        assert reached == {j for j, g in enumerate(groups) if g == groups[i]}
+
+
+def test_shares_are_kept_roughly_and_a_new_drive_moves_nobody() -> None:
+    drives = [f"drive {i}" for i in range(5000)]
+    splits, _ = assign_splits(drives, [None] * 5000, SHARES)
+    counts = Counter(splits)
+    assert [abs(counts[s] / 5000 - share) < 0.02 for s, share in zip(SPLITS, SHARES, strict=True)] == [True] * 3
+    more, _ = assign_splits([*drives, "new"], [None] * 5001, SHARES)
+    assert more[:5000] == splits
+    assert assign_splits(drives, [None] * 5000, (1.0, 0.0, 0.0))[0] == ["train"] * 5000
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.4), (0.5, 0.4, 0.2), (1.2, -0.1, -0.1)])
+def test_shares_that_are_none_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="split_shares"):
+        assign_splits(["d"], [None], shares)
