@@ -36,7 +36,7 @@ RECONCILE_DAG = "reconcile_daily"
 _FEW_WAITING, _MANY_WAITING = 20, 60
 _WAVE_EVERY_SECONDS = 6.0
 _REST_SECONDS = 8.0
-_LONGEST_ROUND_SECONDS = 150.0
+_LONGEST_ROUND_SECONDS = 300.0
 """Then the next round begins, so that a point which is passed rarely holds up none of the others."""
 _POLL_SECONDS = 0.5
 _SAY_EVERY_SECONDS = 20
