@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -262,6 +263,12 @@ class LocalObjects:
 
 def s3_objects(settings: Settings) -> S3Objects:
     return S3Objects(aws_client("s3", settings))
+
+
+@lru_cache(maxsize=1)
+def shared_s3_objects(settings: Settings) -> S3Objects:
+    """The same client for every task of a process: to make one takes as long as to decode ten megabytes."""
+    return s3_objects(settings)
 
 
 def read_json(objects: Objects, uri: str) -> Any:

@@ -9,7 +9,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from scenelake.adapters.objects import Objects, read_json, s3_objects, write_json
+from scenelake.adapters.objects import Objects, read_json, shared_s3_objects, write_json
 from scenelake.adapters.spark import effective_conf, spark_session
 from scenelake.contracts import ids
 from scenelake.contracts.drops import Drop, DropState
@@ -42,7 +42,6 @@ from scenelake.decode.parts import PartOutcome
 from scenelake.decode.task import BlockRange, DecodeTask, PartOfDrop, SplitPlan, Storage
 from scenelake.ledger.protocol import Ledger
 from scenelake.runtime.job import StageContext, run_stage
-from scenelake.runtime.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +152,7 @@ def _work(drop: Drop) -> int:
 def decode_batch(context: StageContext) -> StageOutcome:
     """Decodes the batch's drops and leaves ``drops.json`` in the stage's folder."""
     config = DecodeConfig()
-    storage: Callable[[], Storage] = partial(_storage, context.settings)
+    storage: Callable[[], Storage] = partial(shared_s3_objects, context.settings)
     params = decode_params(config)
     task = DecodeTask(storage, context.paths, config, ids.recipe(params))
     drops_uri = f"{context.stage_uri()}/{DROPS_FILE}"
@@ -172,12 +171,6 @@ def decode_batch(context: StageContext) -> StageOutcome:
         ),
         spark_conf=conf,
     )
-
-
-@lru_cache(maxsize=1)
-def _storage(settings: Settings) -> Storage:
-    """One client for all tasks of a worker: to make it takes as long as to decode ten megabytes."""
-    return s3_objects(settings)
 
 
 def stage_inputs(drops: Sequence[Drop], outcomes: Sequence[DropOutcome]) -> tuple[DatasetVersion, ...]:

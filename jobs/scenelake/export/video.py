@@ -2,7 +2,7 @@
 
 That takes one thread and a constant quantiser without look-ahead: with x264's rate control (``crf``) and look-ahead,
 about one video in a hundred came out different from the same pictures (libavcodec 62.28, PyAV 18.1), with these
-settings none of 2,000.
+settings none of 1,000.
 """
 
 from collections.abc import Iterable
