@@ -16,6 +16,7 @@ from scenelake.decode.config import DecodeConfig
 from scenelake.decode.formats.block_groups import grouped
 from scenelake.decode.formats.blocks import Block, Definition, Findings, Part, Reader
 from scenelake.decode.formats.cdr_columns import TextColumn
+from scenelake.decode.heap import keep_freed_memory
 from scenelake.decode.index_rows import IndexRows, PieceRows, Placement
 from scenelake.decode.measured_rows import MeasuredRows
 from scenelake.decode.parts import ChannelTally, PartOutcome
@@ -89,6 +90,7 @@ class Decoding:
         """
         findings = self._findings = reader.findings
         self.format = reader.format
+        keep_freed_memory()
         for block in grouped(reader.blocks(part)):
             self._take(block)
         self._index.close()

@@ -11,7 +11,7 @@ from scenelake.contracts.ids import MERKLE_BLOCK_BYTES, merkle_root
 from scenelake.decode.formats.blocks import Source
 from scenelake.decode.formats.sources import MemorySource, RangedSource
 
-HELD_BYTES = 64 * 1024 * 1024
+HELD_BYTES = 128 * 1024 * 1024
 
 
 class ObjectHead(Protocol):
@@ -50,9 +50,9 @@ def opened_object(storage: RangeSource, drop: Drop) -> Iterator[tuple[Source, st
     """
     with ExitStack() as opened:
         try:
-            source = _in_one_request(storage, drop) or opened.enter_context(ranged_source(storage, drop))
-            if source.size_bytes <= HELD_BYTES:
-                source = MemorySource(source.read(0, source.size_bytes))
+            source = _in_one_request(storage, drop) or opened.enter_context(
+                ranged_source(storage, drop, max_held_bytes=HELD_BYTES)
+            )
             object_sha256 = merkle_root(list(block_digests(source, 0, nbr_blocks(source.size_bytes))))
         except FileNotFoundError as error:
             raise BadInputError(f"version {drop.version_id} is not in the bucket", reason="object_missing") from error
@@ -67,13 +67,17 @@ def _in_one_request(storage: RangeSource, drop: Drop) -> Source | None:
     return MemorySource(whole) if len(whole) == drop.size_bytes else None
 
 
-def ranged_source(storage: RangeSource, drop: Drop, size_bytes: int | None = None) -> RangedSource:
+def ranged_source(
+    storage: RangeSource, drop: Drop, size_bytes: int | None = None, *, max_held_bytes: int = 0
+) -> RangedSource:
     """The dropped version, read by ranges; its size is asked for where it is not given."""
     version_id = _version_id(drop)
     if size_bytes is None:
         size_bytes = storage.head(drop.uri, version_id=version_id).size_bytes
     return RangedSource(
-        lambda offset, length: storage.read_range(drop.uri, offset, length, version_id=version_id), size_bytes
+        lambda offset, length: storage.read_range(drop.uri, offset, length, version_id=version_id),
+        size_bytes,
+        max_held_bytes=max_held_bytes,
     )
 
 

@@ -83,12 +83,16 @@ class RangedSource:
         fetch: bytes by offset and length; it retries what is worth it.
         nbr_ahead: blocks asked for ahead of the one being read, each by a thread of its own. Reading back far
             (to a summary, and then to the front) costs a request, not a mistake.
+        max_held_bytes: an object of up to so many bytes is kept when it has been read; of a larger one, a few blocks.
     """
 
-    def __init__(self, fetch: Callable[[int, int], bytes], size_bytes: int, *, nbr_ahead: int = 2) -> None:
+    def __init__(
+        self, fetch: Callable[[int, int], bytes], size_bytes: int, *, nbr_ahead: int = 2, max_held_bytes: int = 0
+    ) -> None:
         self._fetch = fetch
         self._size = size_bytes
         self._nbr_ahead = nbr_ahead
+        self._nbr_kept = nbr_ahead + 2 + (max_held_bytes if size_bytes <= max_held_bytes else 0) // MERKLE_BLOCK_BYTES
         self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
         self._pool = ThreadPoolExecutor(max(nbr_ahead, 1), thread_name_prefix="range")
         self._last = -2
@@ -127,7 +131,7 @@ class RangedSource:
                     self._asked(ahead)
         self._last = max(number, self._last) if number <= self._last + 1 else number
         self._blocks.move_to_end(number)
-        while len(self._blocks) > self._nbr_ahead + 2:
+        while len(self._blocks) > self._nbr_kept:
             self._blocks.popitem(last=False)
         return block.result()
 
