@@ -28,8 +28,8 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 PEER = "lerobot_dataset"
 CHUNK = 16
-EPISODES = 20
-LIMIT_SECONDS = 20
+EPISODES = 12
+LIMIT_SECONDS = 15
 RUN_SECONDS = 600
 WORKERS = (0, 2)
 GOALS = {"lerobot": 5.0, "parquet": 0.7}
@@ -162,7 +162,6 @@ def _config(robot: RobotConfig) -> LoaderConfig:
 
 def _best(python: Path, task: dict[str, Any], repeats: int, say: Say, name: str) -> dict[str, Any]:
     """The run with the median of samples a second."""
-    say(f"loader: {name}")
     found = []
     for _ in range(repeats):
         command = [str(python), "-m", f"benchmarks.peers.{PEER}", json.dumps(task)]
@@ -176,6 +175,7 @@ def _best(python: Path, task: dict[str, Any], repeats: int, say: Say, name: str)
         if done.returncode:
             return {"failed": " ".join(done.stderr.split())[-300:]}
         found.append(json.loads(done.stdout.splitlines()[-1]))
+        say(f"loader: {name}: {found[-1]}")
     if task["way"] == "parquet":
         # Frames of two cameras are one sample of the others.
         for one in found:

@@ -211,6 +211,22 @@ class DriveMaker:
                 "calibrated_sensor", [{**common, "calibrated_sensor_id": "c1", "channel": "/camera"}]
             ),
             "ego_pose": rows_of("ego_pose", []),
+            "clock_fault": rows_of(
+                "clock_fault",
+                [
+                    {
+                        **common,
+                        "channel": "/imu",
+                        "modality": "imu",
+                        "fault_kind": "gap",
+                        "start_ns": 1,
+                        "exclusive_end_ns": 2,
+                        "timestamp_basis": "sensor",
+                        "size_ns": 1,
+                        "nbr_affected": 1,
+                    }
+                ],
+            ),
             "unassigned": pa.Table.from_pylist(outside, UNASSIGNED_SCHEMA),
             "qc_result": rows_of("qc_result", checks),
             "scene_verdict": pa.Table.from_pylist(stated, SCENE_VERDICT_SCHEMA),
