@@ -125,7 +125,6 @@ def measure(given: Facts) -> Facts:
         "samples_per_second": round(samples / seconds, 1) if samples else None,
         "whole_samples_per_second": round((first + samples) / (first_seconds + seconds), 1),
         "cpu_seconds": round(own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime, 2),
-        "peak_mb": round(max(own.ru_maxrss, children.ru_maxrss) / 1024),
     }
 
 

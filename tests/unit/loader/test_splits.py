@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenelake.contracts.errors import ConfigurationError
@@ -15,6 +15,7 @@ scenes = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(scenes, st.integers(0, 5))
 def test_nothing_that_belongs_together_is_torn_apart(given_scenes: list[tuple[str, str | None]], seed: int) -> None:
     drives, clusters = [d for d, _ in given_scenes], [c for _, c in given_scenes]
@@ -29,6 +30,7 @@ def test_nothing_that_belongs_together_is_torn_apart(given_scenes: list[tuple[st
     assert again[::-1] == splits
 
 
+@settings(deadline=None)
 @given(scenes)
 def test_a_group_is_no_larger_than_it_must_be(given_scenes: list[tuple[str, str | None]]) -> None:
     """Against a search by brute force for what is joined."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenelake.loader.config import WindowConfig, WindowEnds
@@ -21,6 +21,7 @@ def by_hand(n: int, length: int, stride: int, ends: WindowEnds) -> list[int]:
     return starts
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 20), max_size=6), st.integers(1, 8), st.integers(1, 8), st.sampled_from(list(WindowEnds))
 )
