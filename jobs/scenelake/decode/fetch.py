@@ -11,7 +11,7 @@ from scenelake.contracts.ids import MERKLE_BLOCK_BYTES, merkle_root
 from scenelake.decode.formats.blocks import Source
 from scenelake.decode.formats.sources import MemorySource, RangedSource
 
-HELD_BYTES = 128 * 1024 * 1024
+HELD_BYTES = 64 * 1024 * 1024
 
 
 class ObjectHead(Protocol):
