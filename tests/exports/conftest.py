@@ -19,6 +19,7 @@ LEROBOT = PythonEnvironment(
     "export-lerobot", HERE / "requirements-lerobot.txt", torch=HERE / "requirements-torch.txt", is_complete=True
 )
 REGISTRY = "https://pypi.org/simple/uv/"
+TORCH_REGISTRY = "https://download.pytorch.org/whl/cpu/"
 Check = Callable[..., Any]
 """Runs a script with arguments in an environment and returns the JSON that it prints last."""
 
@@ -47,9 +48,11 @@ def _check(environment: PythonEnvironment) -> Check:
     try:
         python = environment.python(CACHE / "exports", print_nothing)
     except EnvironmentUnavailableError as error:
-        if os.environ.get("SCENELAKE_REQUIRE_EXPORT_CHECKS") == "1" or _is_reached(REGISTRY):
+        needed = [REGISTRY] if environment.torch is None else [REGISTRY, TORCH_REGISTRY]
+        missing = [url for url in needed if not _is_reached(url)]
+        if os.environ.get("SCENELAKE_REQUIRE_EXPORT_CHECKS") == "1" or not missing:
             pytest.fail(f"{environment.name}: {error}")
-        pytest.skip(f"{environment.name} is not installed, and {REGISTRY} cannot be reached: {error}")
+        pytest.skip(f"{environment.name} is not installed, and {', '.join(missing)} cannot be reached: {error}")
 
     def run(script: str, *words: str | Path) -> Any:
         command = [str(python), str(HERE / script), *map(str, words)]

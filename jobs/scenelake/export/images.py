@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.release_reader import ReleaseReader
+from scenelake.decode.raw_images import RAW_ENCODINGS, rgb_of_raw
 from scenelake.decode.video_access import Image, decode_frames
 
 BATCH = 32
@@ -18,16 +19,6 @@ BATCH = 32
 STILLS = {"jpeg": "jpg", "png": "png"}
 """Formats that are passed on as recorded, and how their files end."""
 _VIDEO = ("h264", "h265", "av1")
-_RAW: dict[str, tuple[int, int | None]] = {
-    "rgb8": (3, None),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-    "8UC1": (1, cv2.COLOR_GRAY2RGB),
-    "8UC3": (3, cv2.COLOR_BGR2RGB),
-}
-"""Channels of a raw encoding and the conversion to RGB."""
 _JPEG_QUALITY = 95
 Row = dict[str, Any]
 _COLUMNS = ("sample_data_id", "image", "image_format", "width_px", "height_px", "row_stride_bytes")
@@ -167,13 +158,9 @@ def _decoded(row: Row) -> Image | Unusable:
         if image is None:
             return Unusable("image_undecodable", f"message {row['sample_data_id']}: no {name} that can be decoded")
         return np.ascontiguousarray(image[:, :, ::-1])
-    if name not in _RAW:
+    if name not in RAW_ENCODINGS:
         return Unusable("image_format_unsupported", f"message {row['sample_data_id']}: {name}")
-    nbr_channels, conversion = _RAW[name]
-    height, width = row["height_px"], row["width_px"]
-    stride = row["row_stride_bytes"] or width * nbr_channels
-    if stride < width * nbr_channels or len(row["image"]) < stride * height:
-        return Unusable("image_undecodable", f"message {row['sample_data_id']}: {len(row['image'])} bytes are too few")
-    lines = np.frombuffer(row["image"], np.uint8, stride * height).reshape(height, stride)[:, : width * nbr_channels]
-    image = np.ascontiguousarray(lines.reshape(height, width, nbr_channels))
-    return image if conversion is None else cv2.cvtColor(image, conversion)
+    try:
+        return rgb_of_raw(row)
+    except ValueError as error:
+        return Unusable("image_undecodable", f"message {row['sample_data_id']}: {error}")

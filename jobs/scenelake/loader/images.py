@@ -9,25 +9,13 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from scenelake.contracts.errors import BadInputError
+from scenelake.decode.raw_images import RAW_ENCODINGS, rgb_of_raw
 from scenelake.loader.config import ImageConfig
 
 UInt8Array = NDArray[np.uint8]
 
 VIDEO_FORMATS = frozenset(("h264", "h265", "av1"))
 _JPEG = frozenset(("jpeg", "jpg"))
-_RAW: dict[str, tuple[int, int | None]] = {
-    "rgb8": (3, None),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-    "8UC1": (1, cv2.COLOR_GRAY2RGB),
-    "8UC3": (3, cv2.COLOR_BGR2RGB),
-    "bayer_rggb8": (1, cv2.COLOR_BayerRGGB2RGB),
-    "bayer_bggr8": (1, cv2.COLOR_BayerBGGR2RGB),
-    "bayer_gbrg8": (1, cv2.COLOR_BayerGBRG2RGB),
-    "bayer_grbg8": (1, cv2.COLOR_BayerGRBG2RGB),
-}
 
 
 def decode_still(row: Mapping[str, Any], config: ImageConfig) -> UInt8Array:
@@ -42,8 +30,8 @@ def decode_still(row: Mapping[str, Any], config: ImageConfig) -> UInt8Array:
     try:
         if kind in _JPEG:
             return _jpeg(data, config)
-        if kind in _RAW:
-            return _raw(row)
+        if kind in RAW_ENCODINGS:
+            return rgb_of_raw(row)
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except (ValueError, cv2.error) as error:
         raise BadInputError(f"{_name(row)}: {kind} image: {error}", reason="image_undecodable") from error
@@ -90,17 +78,6 @@ def place(image: UInt8Array, where: NDArray[Any], config: ImageConfig) -> None:
 def _jpeg(data: bytes, config: ImageConfig) -> UInt8Array:
     least = {"min_height": config.height_px, "min_width": config.width_px} if config.height_px is not None else {}
     return np.asarray(simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, **least), np.uint8)
-
-
-def _raw(row: Mapping[str, Any]) -> UInt8Array:
-    channels, conversion = _RAW[row["image_format"]]
-    height, width = row["height_px"], row["width_px"]
-    stride = row["row_stride_bytes"] or width * channels
-    lines = np.frombuffer(row["image"], np.uint8)[: height * stride].reshape(height, stride)
-    image = lines[:, : width * channels].reshape(height, width, channels)
-    if conversion is None:
-        return np.ascontiguousarray(image)
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), conversion), np.uint8)
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -81,7 +81,7 @@ def test_raw_encodings_become_rgb() -> None:
             payload(1, padded.tobytes(), "rgb8", row_stride_bytes=WIDTH * 3 + 8),
             payload(2, grey.tobytes(), "mono8"),
             payload(3, b"too short", "rgb8"),
-            payload(4, b"", "bayer_rggb8"),
+            payload(4, b"", "yuv422"),
             payload(5, b"no jpeg", "jpeg"),
         ]
     )
