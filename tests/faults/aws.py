@@ -22,8 +22,9 @@ WRITERS = 8
 CLOCK_JUMP_SECONDS = 30
 _OF_SOME_REQUESTS = ("short_read", "conditional_lost")
 """Faults of reads or of writes alone; they come on top of the share of all requests."""
-_DISK = "size=64k"
-_DROPS = 24
+_DISK = "size=4k"
+"""One page: not even the smallest of a drop's files fits."""
+_DROPS = 16
 _PATIENCE_SECONDS = 420
 _COMMIT_ROUNDS = 4
 _RETRIED = (ExitCode.TRANSIENT, ExitCode.COMMIT_STATE_UNKNOWN)
@@ -52,13 +53,13 @@ def full_disk(bench: Bench) -> Did:
     """The disk for temporary files has room for a few kilobytes."""
     with _small_disk(bench.stack.scratch) as problem:
         if problem:
-            return Did("64 KiB", skipped=problem)
+            return Did("4 KiB", skipped=problem)
         parts = bench.shuffled(bench.amount(_DROPS, 10))
         bench.put(parts)
         time.sleep(30)
         nbr_waiting = bench.landing.nbr_waiting()
     is_full = nbr_waiting > 0
-    return Did("64 KiB for 30 s", notes=(f"{nbr_waiting} of {len(parts)} drops waited for the disk",),
+    return Did("4 KiB for 30 s", notes=(f"{nbr_waiting} of {len(parts)} drops waited for the disk",),
                broken=() if is_full else ("the disk was full, and everything was built all the same",))  # fmt: skip
 
 
@@ -101,26 +102,22 @@ def commit_conflicts(bench: Bench, jobs: Jobs, register: Callable[[], None]) -> 
         jobs: runs jobs on the lake, of which nothing else takes batches.
         register: has every object version registered.
     """
-    nbr_rounds = bench.amount(2, 1)
-    notes: list[str] = []
-    for _ in range(nbr_rounds):
-        for _ in range(WRITERS):
-            bench.put(bench.new_drive(nbr_parts=3))
-        register()
-        batches: list[Claimed] = []
-        while len(batches) < WRITERS and (more := jobs.claim(WRITERS - len(batches))):
-            batches += more
-        bench.say(f"{len(batches)} batches claimed")
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(partial(_prepare, jobs), batches))
-        bench.say(f"{len(batches)} committers start")
-        nbr_starts, codes = _commit_all(jobs, batches)
-        if len(batches) != WRITERS or any(codes.values()):
-            return Did(f"{WRITERS} writers", broken=(f"{len(batches)} batches, exit codes {codes}; see {_log(jobs)}",))
-        notes.append(f"{WRITERS} commits took {nbr_starts} processes")
-        for batch in batches:
-            jobs.stages(batch, AFTER_COMMIT)
-    return Did(f"{WRITERS} writers, {nbr_rounds} rounds", notes=tuple(notes))
+    for _ in range(WRITERS):
+        bench.put(bench.new_drive(nbr_parts=3))
+    register()
+    batches: list[Claimed] = []
+    while len(batches) < WRITERS and (more := jobs.claim(WRITERS - len(batches))):
+        batches += more
+    bench.say(f"{len(batches)} batches claimed")
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(partial(_prepare, jobs), batches))
+    bench.say(f"{len(batches)} committers start")
+    nbr_starts, codes = _commit_all(jobs, batches)
+    if len(batches) != WRITERS or any(codes.values()):
+        return Did(f"{WRITERS} writers", broken=(f"{len(batches)} batches, exit codes {codes}; see {_log(jobs)}",))
+    for batch in batches:
+        jobs.stages(batch, AFTER_COMMIT)
+    return Did(f"{WRITERS} writers", notes=(f"{WRITERS} commits took {nbr_starts} processes",))
 
 
 def _prepare(jobs: Jobs, batch: Claimed) -> None:

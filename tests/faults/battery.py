@@ -12,7 +12,7 @@ from tests.faults.by_hand import HarnessError, Jobs, LakeByHand, job_environment
 from tests.faults.events import EVENT_FAULTS, Bench, Did, new_bench
 from tests.faults.kills import KILLS_PER_POINT, Killing, Load, Orders, kill_at_first_commit, kill_everywhere
 from tests.faults.landing import Journal, Landing
-from tests.faults.stack import PATIENCE_SECONDS, FaultedStack
+from tests.faults.stack import PATIENCE_SECONDS, SCHEDULER, FaultedStack
 from tests.faults.verdict import Outcome, Run, audit, compare, with_differences
 
 from scenelake.adapters.airflow_api import AirflowApi
@@ -69,8 +69,6 @@ class Battery:
                 if not only or name in only:
                     self.try_fault(bench, name, fault)
             self.stack.keep_only_the_data()
-            if not only or CONFLICTS in only:
-                self.try_fault(bench, CONFLICTS, self._conflicts)
             self.try_fault(bench, SWEEP, self._sweep)
             outcomes = self.compared(bench)
         kills, seconds = dict(self.killing.points), time.monotonic() - started_at
@@ -95,13 +93,14 @@ class Battery:
 
     @property
     def fault_names(self) -> list[str]:
-        return [*self._faults(), CONFLICTS]
+        return list(self._faults())
 
     def _faults(self) -> dict[str, Fault]:
         shares = [(service, share) for service in ("s3", "dynamodb") for share in SHARES]
         shares += [(service, max(SHARES)) for service in ("sqs", "glue")]
         return {
-            # While the lake is small: a killed audit or reconciliation begins from the start.
+            # While the lake is small: who lost a commit, and a killed audit or reconciliation, begin from the start.
+            CONFLICTS: self._conflicts,
             KILLS: self._kill,
             **EVENT_FAULTS,
             **{f"{service} {share:.0%}": aws_faults(service, share) for service, share in shares},
@@ -135,14 +134,16 @@ class Battery:
         changes = {"SCENELAKE_LEASE_SECONDS": str(_LONG_LEASE_SECONDS), "SCENELAKE_CLAIM_MAX_DROPS": "3"}
         environment = job_environment(self.stack.home, settings.endpoint_url or "", changes)
         jobs = Jobs(self.stack.home, environment)
-        return commit_conflicts(bench, jobs, lambda: register_all(bench.landing, environment, self.stack.home))
+        with bench.stack.held(SCHEDULER, 0):
+            return commit_conflicts(bench, jobs, lambda: register_all(bench.landing, environment, self.stack.home))
 
     def _sweep(self, bench: Bench) -> Did:
         """No fault, but its end: nothing that the faults left behind may outlast a sweep without grace."""
         environment = job_environment(bench.stack.home, bench.landing.settings.endpoint_url or "")
-        Jobs(bench.stack.home, environment).run("scenelake.serialise.sweep_job", ["--remove", "--grace-days", "0"])
-        left = audit(bench.stack.home, ["--grace-seconds", "0"])
-        return Did("what nobody refers to is removed", broken=left.problems)
+        jobs = Jobs(bench.stack.home, environment)
+        swept = jobs.run("scenelake.serialise.sweep_job", ["--remove", "--grace-days", "0"])
+        found = f"{swept['removed_files']} files, {swept['branches']} branches, {swept['snapshots']} snapshots removed"
+        return Did("what nobody refers to is removed", notes=(found,), has_load=False)
 
     def try_fault(self, bench: Bench, name: str, fault: Fault, *, heal: bool = True) -> None:
         """Runs one fault to the end of its drops and judges it.
@@ -157,15 +158,17 @@ class Battery:
         did = fault(bench)
         if heal:
             bench.stack.wounds.heal()
-        notes = [*did.notes, *(self._settle(bench) if name not in (CONFLICTS, SWEEP) else ())]
+        notes = [*did.notes, *(self._settle(bench) if name != SWEEP else ())]
         bench.stack.wounds.heal()
-        judgement = audit(bench.stack.home, ["--grace-seconds", str(_ORPHAN_GRACE_SECONDS)])
+        grace_seconds = 0 if name == SWEEP else _ORPHAN_GRACE_SECONDS
+        judgement = audit(bench.stack.home, ["--grace-seconds", str(grace_seconds)])
         outcome = Outcome(
             fault=name, dose=did.dose, seed=self.seed, nbr_events=bench.stack.nbr_handled() - nbr_before,
             wanted_events=did.wanted_events, nbr_kills=did.nbr_kills, wanted_kills=did.wanted_kills,
             nbr_drops=self._nbr_puts() - nbr_puts, seconds=time.monotonic() - started_at,
             unfinished=tuple(bench.landing.unfinished()), violations=judgement.problems, broken=did.broken,
             notes=tuple(notes), skipped=did.skipped,
+            has_load=did.has_load,
         )  # fmt: skip
         self.outcomes.append(outcome)
         said = "; ".join([*outcome.broken, *outcome.unfinished[:3], *outcome.violations[:3]]) or "well so far"

@@ -26,6 +26,8 @@ COPIES = 5
 """Every event is sent this often, so each fault has its thousand events and more."""
 _DOUBLED = 360
 """Of which each event comes three times on average."""
+_DELETED = 123
+"""Of which two thirds send an event of their deletion too."""
 _VERSIONS = 5
 _LOST_SHARE = 0.8
 """Of five copies all are lost for a third of the objects."""
@@ -78,10 +80,10 @@ class Bench:
         self.random.shuffle(parts)
         return parts[:nbr_parts]
 
-    def objects(self) -> list[Part]:
+    def objects(self, nbr: int = OBJECTS) -> list[Part]:
         """The objects of an event fault, each of whose events S3 sends ``COPIES`` times from now on."""
         self.stack.wounds.aws({"events": {"copies": [COPIES, COPIES]}})
-        return self.shuffled(self.amount(OBJECTS, PARTS_PER_DRIVE))
+        return self.shuffled(self.amount(nbr, PARTS_PER_DRIVE))
 
     def put(self, parts: Sequence[Part]) -> int:
         for i, one in enumerate(parts):
@@ -98,6 +100,7 @@ class Did:
 
     Attributes:
         broken: what the fault itself saw go wrong.
+        has_load: drops are put, so none is a failure to show anything.
     """
 
     dose: str
@@ -107,6 +110,7 @@ class Did:
     notes: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     skipped: str | None = None
+    has_load: bool = True
 
 
 def doubled_and_shuffled(bench: Bench) -> Did:
@@ -124,14 +128,16 @@ def doubled_and_shuffled(bench: Bench) -> Did:
 
 def deleted_after_put(bench: Bench) -> Did:
     """A third stays, a third gets a delete marker (its version must be built), a third is erased at once."""
-    parts = bench.objects()
+    parts = bench.objects(_DELETED)
+    nbr_deletes = 0
     for i, one in enumerate(parts):
         bench.landing.put(one)
         if i % 3 == 1:
             bench.landing.mark_deleted(one.key)
         elif i % 3 == 2:
             bench.landing.erase(one.key)
-    return Did("⅓ kept, ⅓ marked, ⅓ erased", len(parts) * COPIES)
+        nbr_deletes += i % 3 != 0
+    return Did("⅓ kept, ⅓ marked, ⅓ erased", (len(parts) + nbr_deletes) * COPIES)
 
 
 def new_versions(bench: Bench) -> Did:
@@ -150,7 +156,7 @@ def new_versions(bench: Bench) -> Did:
 def redelivered(bench: Bench) -> Did:
     """Event runner and triggerer stand still amid their work for longer than their messages stay hidden."""
     parts = bench.objects()
-    nbr_holds = bench.amount(6, 2)
+    nbr_holds = bench.amount(4, 2)
     # Longer than a message of either queue stays hidden.
     seconds = 1.3 * bench.stack.patience_seconds
     for i in range(nbr_holds):

@@ -28,6 +28,7 @@ class Outcome:
         broken: what the fault itself saw go wrong.
         notes: for a person; they decide nothing.
         skipped: why the fault could not be tried here.
+        has_load: see ``Did``.
     """
 
     fault: str
@@ -45,6 +46,7 @@ class Outcome:
     broken: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     skipped: str | None = None
+    has_load: bool = True
 
     @property
     def problems(self) -> list[str]:
@@ -54,7 +56,7 @@ class Outcome:
         found = [*self.broken, *self.unfinished, *self.violations, *(self.differences or ())]
         if self.differences is None:
             found.append("gold was not compared with a run without faults")
-        if self.nbr_drops == 0:
+        if self.has_load and self.nbr_drops == 0:
             found.append("nothing was put, so nothing was shown")
         for what, got, wanted in (
             ("events", self.nbr_events, self.wanted_events),
