@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-DECODE_VERSION = "4"
+DECODE_VERSION = "5"
 """Version of the rules of this stage; it is part of the recipe, so a change of meaning must raise it."""
 
 MIB = 1024 * 1024

@@ -1,6 +1,6 @@
 """The loader under torch's own DataLoader: workers, epochs, stops. torch is no dependency, so most of it may skip.
 
-Run it where torch is: ``PYTHONPATH=jobs python -m pytest tests/unit/loader/test_torch_dataset.py``.
+``tests/exports`` runs it where torch is; by hand: ``PYTHONPATH=jobs python -m pytest <this file>``.
 """
 
 import importlib
