@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import decode, decode_report, loader, many_drops, put_to_gold, synchronise
+from benchmarks import decode, decode_report, loader, many_drops, put_to_gold, synchronise, synchronise_report
 from benchmarks.decode_peers import CACHE
 from benchmarks.recordings import KINDS
 from scenelake.runtime.job import code_version
@@ -27,7 +27,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
 REPORTS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "decode": decode_report.write,
     "loader": loader.write,
-    "synchronise": synchronise.write,
+    "synchronise": synchronise_report.write,
 }
 """What is written beside a result's JSON."""
 RESULTS = Path(__file__).parent / "results"

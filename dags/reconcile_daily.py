@@ -103,7 +103,10 @@ with DAG(
     audit = ScenelakeJobOperator(
         task_id="audit",
         job="audit",
-        arguments=["--grace-seconds={{ (params.sweep_grace_days + 1) * 86400 }}"],
+        arguments=[
+            "--grace-seconds={{ (params.sweep_grace_days + 1) * 86400 }}",
+            "--event-grace-seconds={{ params.grace_seconds }}",
+        ],
         trigger_rule=TriggerRule.ALL_DONE,
         execution_timeout=timedelta(hours=6),
         doc_md="Runs the auditor, which shares no code with the pipeline. Fails when it finds a violation.",

@@ -58,6 +58,22 @@ class AccountAudit:
                 continue
             expected = "a ledger row that is DUPLICATE exactly if its messages count as duplicates"
             self._report.violate("I2.account", f"account of drop {drop_id}", expected, state or "no ledger row")
+        if self._is_newest:
+            self._check_rejected()
+
+    def _check_rejected(self) -> None:
+        """What the ledger calls rejected, gold does not hold: only the newest release is of the ledger's time."""
+        sql = """
+            SELECT drop_id, d.key, sum(nbr_accepted) AS n FROM message_account JOIN drops d USING (drop_id)
+            WHERE d.state = 'REJECTED' GROUP BY ALL HAVING n > 0
+        """
+        for drop_id, key, number in self._db.rows(sql):
+            now = self._aws.items_now(self._lake.ledger, [f"DROP#{drop_id}"])[0]
+            if now and now["state"] == "REJECTED":
+                found = f"{number} accepted messages"
+                self._report.violate(
+                    "I2.account", f"drop {drop_id} ({key})", "nothing in gold, as it is REJECTED", found
+                )
 
     def _check_balance(self) -> None:
         self._report.examine("I2.balance", self._db.value("SELECT count(*) FROM message_account"))

@@ -9,7 +9,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "release_scene": {
         "release_id": "VARCHAR", "scene_id": "VARCHAR", "drive_id": "VARCHAR", "revision": "VARCHAR",
-        "verdict": "VARCHAR",
+        "verdict": "VARCHAR", "cluster_id": "VARCHAR", "split": "VARCHAR",
     },
     "sample": {
         "sample_id": "VARCHAR", "scene_id": "VARCHAR", "frame_index": "BIGINT", "timestamp_ns": "BIGINT",

@@ -45,17 +45,22 @@ class PartsAudit:
         self._check_built()
 
     def _check_manifests(self, settled_before_s: float) -> None:
-        """The newest manifest of each recording, if it is one, is what the ledger kept, word for word."""
+        """The newest manifest of each recording, if it is one, is what the ledger kept, word for word.
+
+        Which one is the newest is for S3's clock to say, to the second: events come in any order.
+        """
         sql = """
             SELECT d.drop_id, d.key, d.version_id, d.size_bytes, d.state, p.drop_id, p.sizes FROM drops d
             LEFT JOIN (
                 SELECT drive_id, recording, drop_id, list((key, size_bytes) ORDER BY key) AS sizes
                 FROM parts GROUP BY ALL
             ) p USING (drive_id, recording)
+            LEFT JOIN landing l ON l.drop_id = d.drop_id
             WHERE d.bucket = $bucket AND parse_filename(d.key) = $name AND d.state <> 'FORGOTTEN'
             AND d.received_at_ns < $before_ns
             QUALIFY row_number() OVER (
-                PARTITION BY d.drive_id, d.recording ORDER BY d.received_at_ns DESC, d.drop_id DESC) = 1
+                PARTITION BY d.drive_id, d.recording
+                ORDER BY floor(coalesce(l.modified_at_s, d.received_at_ns / 1e9)) DESC, d.drop_id DESC) = 1
         """
         values = {"bucket": self._lake.landing, "name": MANIFEST_NAME, "before_ns": int(settled_before_s * 1e9)}
         for row, listed in ahead(self._db.rows(sql, values), self._read):

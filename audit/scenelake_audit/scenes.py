@@ -43,6 +43,7 @@ class SceneAudit:
         self._db.create("manifest", _MANIFEST)
         self._db.insert("manifest", _MANIFEST, ((s, d, c) for s, (d, c) in self._release.scenes.items()))
         self._check_scenes()
+        self._check_splits()
         self._check_keys()
         self._check_rows()
         self._check_keyframes()
@@ -75,6 +76,16 @@ class SceneAudit:
         sql = "SELECT scene_id, state FROM quarantine JOIN scene USING (scene_id) WHERE state <> 'RELEASED'"
         for scene_id, state in self._db.rows(sql):
             self._report.violate("I3.scenes", f"scene {scene_id}", "not in gold while it is held back", state)
+
+    def _check_splits(self) -> None:
+        for column, name in (("drive_id", "drive"), ("cluster_id", "cluster")):
+            self._report.examine("I3.splits", self._db.value(f"SELECT count(DISTINCT {column}) FROM release_scene"))
+            sql = f"""
+                SELECT {column}, list_sort(list(DISTINCT coalesce(split, 'none'))) AS splits FROM release_scene
+                WHERE {column} IS NOT NULL GROUP BY 1 HAVING len(splits) > 1
+            """
+            for subject, splits in self._db.rows(sql):
+                self._report.violate("I3.splits", f"{name} {subject}", "one split", ", ".join(splits))
 
     def _check_keys(self) -> None:
         for table, key in _KEYS.items():

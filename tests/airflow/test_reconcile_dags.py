@@ -65,7 +65,9 @@ def test_nothing_is_removed_unless_a_person_asks(dags: Mapping[str, DAG]) -> Non
     daily = dags["reconcile_daily"]
     assert words(daily, "sweep") == ["--grace-days=7"]
     assert words(daily, "sweep", remove=True) == ["--remove", "--grace-days=7"]
-    assert words(daily, "audit") == [f"--grace-seconds={8 * 86400}"], "the sweep's grace and a day"
+    assert words(daily, "audit") == [f"--grace-seconds={8 * 86400}", "--event-grace-seconds=300"], (
+        "the sweep's grace and a day; events and lapsed leases get as long as from the reconciler"
+    )
 
 
 def test_the_audit_runs_whatever_became_of_the_sweep_and_the_run_is_green_only_when_all_are(

@@ -106,6 +106,7 @@ LEDGER_PLANTS: dict[str, tuple[Callable[[Planter], Any], set[str]]] = {
         {"I1.parts"},
     ),
     "the parts of another manifest": (lambda p: p.put_item({**_parts(p), "drop_id": "0" * 64}), {"I1.parts"}),
+    "the parts of an older manifest": (lambda p: _newer_manifest(p), {"I1.parts"}),
     "built without a part, and no word of it": (lambda p: p.edit_drop("manifest", reason=""), {"I1.incomplete"}),
     "a duplicate of nothing": (lambda p: p.edit_outcome("copy", duplicate_of="0" * 64), {"I1.duplicate"}),
     "a duplicate of other content": (
@@ -130,6 +131,9 @@ LEGAL: dict[str, Callable[[Planter], Any]] = {
     "a drop that waits for its drive": lambda p: _aged(p, drive_id=_item(p, "claimed")["drive_id"]),
     "a drop whose recording still grows": lambda p: _aged(p, drive_id=_item(p, "front")["drive_id"], recording="rec"),
     "a drop of a drive that still grows and has a manifest of its own": lambda p: _in_a_growing_drive(p),
+    "a manifest whose event came before that of an older one": (
+        lambda p: p.put_item({**_parts(p), "drop_id": _newer_manifest(p)})
+    ),
     "an object version that is gone and forgotten": lambda p: _vanished(
         p, state="FORGOTTEN", state_key="DROP#FORGOTTEN", reason="erased",
         history=[*_history(p, "first"), {"state": "FORGOTTEN", "reason": "erased", "at_ns": 1}],
@@ -191,6 +195,19 @@ def _in_a_growing_drive(p: Planter) -> None:
 
 def _parts(p: Planter) -> dict[str, Any]:
     return p.item(f"PARTS#{_item(p, 'manifest')['drive_id']}#rec")
+
+
+def _newer_manifest(p: Planter) -> str:
+    """A newer version of the manifest, of which the ledger heard before it heard of the older one."""
+    item = _item(p, "manifest")
+    where = {"Bucket": item["bucket"], "Key": item["key"]}
+    body = p.lake.s3.get_object(**where, VersionId=item["version_id"])["Body"].read()
+    version = p.lake.s3.put_object(**where, Body=body)["VersionId"]
+    p.callback(p.lake.s3.delete_object, **where, VersionId=version)
+    drop_id = ids.drop_id(item["bucket"], item["key"], version)
+    heard = {"received_at_ns": item["received_at_ns"] - 10**9}
+    p.put_item({**item, "pk": f"DROP#{drop_id}", "drop_id": drop_id, "version_id": version, **heard})
+    return drop_id
 
 
 def _sizes(p: Planter, values: dict[str, int]) -> bytes:

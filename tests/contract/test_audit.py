@@ -1,17 +1,19 @@
 """The auditor on a true lake: it finds nothing, and finds each violation that is planted (I6)."""
 
+import ast
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 from tests.contract.audit_lake import SmallLake, fill, recording
+from tests.contract.audit_lake_plants import LAKE_PLANTS, Found
 from tests.contract.audit_ledger_plants import LEDGER_PLANTS, LEGAL, open_batch
-from tests.contract.audit_plants import Planter, Rows
+from tests.contract.audit_plants import Planter
 from tests.contract.catalog_server import KEYS, aws
 
 from scenelake.adapters.iceberg import committer
@@ -27,7 +29,6 @@ from scenelake_audit.report import CHECKS, Report
 
 STRICT = Depth(is_deep=True, grace_seconds=0.0, event_grace_seconds=0.0)
 LEDGER = replace(STRICT, is_ledger_only=True)
-Found = set[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,22 @@ def caught() -> set[str]:
     return set()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def reached() -> Iterator[set[tuple[str, int]]]:
+    """Places in the auditor that have reported a violation: file name and line."""
+    found: set[tuple[str, int]] = set()
+    violate = Report.violate
+
+    def noted(self: Report, check: str, subject: str, expected: object, found_there: object) -> None:
+        caller = sys._getframe(1)
+        found.add((Path(caller.f_code.co_filename).name, caller.f_lineno))
+        violate(self, check, subject, expected, found_there)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Report, "violate", noted)
+        yield found
+
+
 @pytest.mark.parametrize("name", LEDGER_PLANTS)
 def test_a_wrong_ledger_is_caught(lake: SmallLake, caught: set[str], name: str) -> None:
     plant, expected = LEDGER_PLANTS[name]
@@ -115,162 +132,7 @@ def test_what_was_planted_is_taken_out_again(lake: SmallLake) -> None:
     assert report.is_clean, report.to_text()
 
 
-def plant_files_and_documents(p: Planter) -> Found:
-    """Wrong documents and files; every one leaves the others alone."""
-    lake, uri = p.lake, p.lake.settings.lake_uri
-    drives = {n: ids.drive_id("fleet", "car", n) for n in ("d1", "d2")}
-    payload = {
-        (r["payload_table"], r["drive_id"]): r["payload_file"]
-        for r in p.rows("sample_data")
-        if r["payload_file"] and "/gold/" in r["payload_file"]
-    }
-    flipped, missing = payload["camera_frame", drives["d2"]], payload["lidar_sweep", drives["d1"]]
-    data = bytearray(lake.objects.read(flipped))
-    data[len(data) // 2] ^= 1
-    evidence = p.rows("quarantine")[0]
-    cut = lake.ledger.get(lake.names["cut"])
-    assert cut is not None
-    p.edit_release(2, lambda d: d.update(parent="r00000009", merkle_root="0" * 64, attempt=9))
-    p.edit_release(3, lambda d: d["delta"].update(replaced={}))
-    p.edit_release(3, lambda d: d["tables"]["qc_result"].update(snapshot_id=1))
-    p.edit_release(3, lambda d: d["tables"]["drive"].update(nbr_rows=99))
-    p.put(flipped, bytes(data))
-    p.put(missing, None)
-    p.put(f"{uri}/gold/imu/data/drive_date=2024-01-01/stray.parquet", b"nobody asked for it")
-    p.put(evidence["evidence_uri"], None)
-    p.put(f"{cut.outcome['decoded_uri']}/outcome.json", None)
-    for info in list(lake.objects.list(f"{uri}/gold/raw_object/metadata/")):
-        if info.uri.endswith(".avro") and "/snap-" not in info.uri:
-            p.put(info.uri, None)
-    p.edit_outcome("late", object_sha256="0" * 64)
-    p.edit_outcome("first", messages=1)
-    return {
-        ("I3.chain", "00000002.json"),
-        ("I3.merkle", "r00000002"),
-        ("I3.attempt", "r00000002"),
-        ("I3.attempt", "r00000002, table scene, snapshot"),
-        ("I3.built", lake.names["second"]),
-        ("I3.delta", "r00000003 replaced"),
-        ("I3.ancestry", "qc_result"),
-        ("I4.rows", "table drive"),
-        ("I4.sha256", flipped),
-        ("I4.exists", missing),
-        ("I4.exists", "table raw_object"),
-        ("I4.rows", "table raw_object"),
-        ("I4.orphan", "stray.parquet"),
-        ("I4.tombstone", evidence["scene_id"]),
-        ("I4.tombstone", lake.names["cut"]),
-        ("I2.recording", lake.names["late"]),
-        ("I2.account", lake.names["first"]),
-    }
-
-
-def plant_a_broken_chain(p: Planter) -> Found:
-    releases = f"{p.lake.settings.lake_uri}/releases"
-    p.put(f"{releases}/00000001.json", b"{")
-    p.put(f"{releases}/00000002.json", None)
-    small = p.live_files("drive")[0]
-    p.put(small, p.lake.objects.read(small)[:-1] + b"?")
-    cut = p.live_files("raw_object")[0]
-    p.put(cut, p.lake.objects.read(cut)[:-1])
-    return {
-        ("I4.sha256", small),
-        ("I4.exists", cut),
-        ("I3.chain", "00000001.json"),
-        ("I3.chain", "00000002.json"),
-        ("I1.release", p.lake.names["second"]),
-    }
-
-
-def plant_a_second_release(p: Planter) -> Found:
-    """The newest release once more under the next number: one batch, two releases."""
-    document = p.lake.objects.read(f"{p.lake.settings.lake_uri}/releases/00000003.json")
-    p.put(f"{p.lake.settings.lake_uri}/releases/00000004.json", document)
-    return {("I3.chain", "00000004.json"), ("I3.attempt", "r00000003"), ("I3.delta", "replaced")}
-
-
-def plant_rows(p: Planter) -> Found:
-    """What a wrong pipeline would commit: files, hashes and tokens in order, and rows that are wrong."""
-    d1, d2, d3, d4 = (ids.drive_id("fleet", "car", n) for n in ("d1", "d2", "d3", "d4"))
-    tables: dict[str, Rows] = {
-        name: p.rows(name)
-        for name in (
-            "scene", "sample", "sample_data", "sync_index", "imu", "release_scene", "message_account", "quarantine",
-        )
-    }  # fmt: skip
-
-    def pick(table: str, drive: str, **values: Any) -> dict[str, Any]:
-        rows = (r for r in tables[table] if r["drive_id"] == drive and values.items() <= r.items())
-        return next(rows)
-
-    lost = pick("sample_data", d2, channel="/odd")
-    tables["sample_data"].remove(lost)
-    misplaced = pick("sample_data", d1, channel="/lidar", row_index=1)
-    misplaced["row_index"] = 0
-    nowhere = pick("sample_data", d4, channel="/camera")
-    nowhere["payload_file"] = "s3://elsewhere/nothing.parquet"
-    twice = pick("sample_data", d1, channel="/odd")
-    tables["sample_data"].append(dict(twice))
-    dangling = pick("sync_index", d2, channel="/imu", is_match=True)
-    dangling["sample_data_id"] = "nothing"
-    unmatched = pick("sync_index", d2, channel="/camera", is_match=True)
-    unmatched["sample_data_id"] = None
-    doubled = pick("scene", d4)
-    tables["scene"].append(dict(doubled))
-    extra = {**pick("scene", d2), "scene_id": "extra"}
-    tables["scene"].append(extra)
-    unreleased = pick("release_scene", d2)
-    tables["release_scene"].remove(unreleased)
-    last = pick("sample", d4, next_sample_id=None)
-    tables["sample"].remove(last)
-    homeless = pick("imu", d1)
-    homeless["scene_id"] = "homeless"
-    changed = pick("imu", d2)
-    changed["frame_id"] = "another"
-    gone = pick("imu", d4)
-    tables["imu"].remove(gone)
-    unbalanced = pick("message_account", d4, channel="/imu", drop_id=p.lake.names["cut"])
-    unbalanced["nbr_messages"] += 1
-    unexplained = pick("message_account", d2, channel="/lidar", drop_id=p.lake.names["second"])
-    unexplained |= {"nbr_accepted": unexplained["nbr_accepted"] - 1, "nbr_unassigned": 1}
-    undercounted = pick("message_account", d4, channel="/lidar", drop_id=p.lake.names["cut"])
-    undercounted |= {"nbr_messages": 0, "nbr_accepted": 0}
-    overcounted = pick("message_account", d1, channel="/odd", drop_id=p.lake.names["late"])
-    overcounted |= {"nbr_messages": overcounted["nbr_messages"] + 1, "nbr_accepted": overcounted["nbr_accepted"] + 1}
-    tables["quarantine"] = [r for r in tables["quarantine"] if r["drive_id"] != d3]
-    p.commit_rows(tables)
-    return {
-        ("I2.gold", f"{lost['object_sha256']}, /odd"),
-        ("I2.gold", f"{unexplained['object_sha256']}, /lidar"),
-        ("I2.reason", f"{p.lake.names['second']}, /lidar"),
-        ("I2.reason", d3),
-        ("I2.balance", f"{p.lake.names['cut']}, /imu"),
-        ("I2.recording", "late.mcap), /odd"),
-        ("I2.recording", f"{p.lake.names['cut']} (fleet/car/d4/a.mcap), /lidar"),
-        ("I2.account", p.lake.names["cut"]),
-        ("I3.payload", misplaced["sample_data_id"]),
-        ("I3.payload", nowhere["sample_data_id"]),
-        ("I3.payload", gone["sample_data_id"]),
-        ("I3.keys", twice["sample_data_id"]),
-        ("I3.sync", f"{dangling['sample_id']}, /imu"),
-        ("I3.sync", f"{unmatched['sample_id']}, /camera"),
-        ("I3.sync", f"{last['sample_id']}, /camera"),
-        ("I3.scenes", doubled["scene_id"]),
-        ("I3.scenes", "extra"),
-        ("I3.release_scene", unreleased["scene_id"]),
-        ("I3.keyframes", last["scene_id"]),
-        ("I3.rows", "homeless"),
-        ("I3.content", changed["scene_id"]),
-        ("I3.content", lost["scene_id"]),
-        ("I3.ancestry", "table scene"),
-    }
-
-
-@pytest.mark.parametrize(
-    "plant",
-    [plant_files_and_documents, plant_a_broken_chain, plant_a_second_release, plant_rows],
-    ids=lambda plant: plant.__name__,
-)
+@pytest.mark.parametrize("plant", LAKE_PLANTS, ids=lambda plant: plant.__name__)
 def test_a_wrong_lake_is_caught(lake: SmallLake, caught: set[str], plant: Callable[[Planter], Found]) -> None:
     with Planter(lake) as planter:
         expected = plant(planter)
@@ -281,6 +143,14 @@ def test_a_wrong_lake_is_caught(lake: SmallLake, caught: set[str], plant: Callab
     collateral = {"I3.payload", "I4.sha256", "I4.orphan", "I2.recording", "I3.ancestry", "I3.content", "I2.gold"}
     assert set(report.counts) <= {c for c, _ in expected} | collateral, report.to_text()
     caught |= {check for check, _ in expected}
+
+
+def test_a_file_that_is_not_read_is_missed_all_the_same(lake: SmallLake) -> None:
+    with Planter(lake) as planter:
+        missing = planter.live_files("camera_frame")[0]
+        planter.put(missing, None)
+        report = audit(place(lake), Depth(payload_files=0, scenes=0, recordings=0))
+    assert ("I4.exists", missing) in {(v.check, v.subject) for v in report.violations}, report.to_text()
 
 
 def test_a_file_of_a_batch_at_work_is_no_orphan(lake: SmallLake) -> None:
@@ -384,9 +254,24 @@ def test_a_part_of_two_lakes_can_be_compared(
     assert "nobody/" in capsys.readouterr().err
 
 
-def test_every_check_has_been_made_to_fail(caught: set[str], request: pytest.FixtureRequest) -> None:
-    """A check that no planted violation has ever tripped is not known to check anything."""
+def test_every_check_has_been_made_to_fail(
+    caught: set[str], reached: set[tuple[str, int]], repository: Path, request: pytest.FixtureRequest
+) -> None:
+    """A check that no planted violation has ever tripped, in each of the ways that it names, checks nothing."""
     ran = {item.originalname for item in request.session.items if item.path == request.path}
     if not {"test_a_wrong_ledger_is_caught", "test_a_wrong_lake_is_caught"} <= ran:
         pytest.skip("needs every test of this file")
     assert caught == set(CHECKS)
+    calls = [
+        (file.name, node)
+        for file in (repository / "audit" / "scenelake_audit").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "violate"
+    ]
+    assert len(calls) > 50
+    missed = [
+        f"{name}:{node.lineno} {ast.unparse(node)[:100]}"
+        for name, node in calls
+        if not any(name == at and node.lineno <= line <= (node.end_lineno or 0) for at, line in reached)
+    ]
+    assert not missed, "no plant makes the auditor say this"

@@ -159,6 +159,20 @@ def test_a_candidate_is_not_in_main_until_it_is_published(make: Make) -> None:
     assert list(table.refs()) == ["main"]
 
 
+def test_publishing_drops_candidates_and_nobody_elses_branches_and_tags(make: Make) -> None:
+    committer = make()
+    first = committer.commit(change(samples("s1", 1)), candidate(), None)
+    assert first is not None
+    committer.commit(change(samples("s2", 1)), candidate(batch="lost"), None)
+    table = load(committer, "sample")
+    named = ("an-experiment", "Baseline", "r00000001", "r0.mine", "zoo")
+    for name in named:
+        with table.manage_snapshots() as snapshots:
+            snapshots.create_branch(first.snapshot_id, name).create_tag(first.snapshot_id, f"{name}.tag")
+    committer.publish({"sample": first}, 1)
+    assert set(load(committer, "sample").refs()) == {"main", *named, *(f"{name}.tag" for name in named)}
+
+
 def test_publishing_late_never_moves_main_back(make: Make) -> None:
     committer = make()
     first = committer.commit(change(samples("s1", 3)), candidate(1), None)

@@ -43,7 +43,7 @@ class Lake:
 
     def commit(self, batch: str, *drives: DriveInput) -> Release:
         rows = tuple(drive_rows(d, self.settings.quarantine_uri) for d in drives)
-        given = BatchCommit(batch, 1, "recipe", rows, lambda: 1, lambda: None)
+        given = BatchCommit(batch, 1, "recipe", rows, lambda: 1, lambda _: None)
         release = commit_batch(given, self.committer, self.objects, self.paths, SerialiseConfig()).release
         assert release is not None
         return release

@@ -55,7 +55,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
             releases = []
             for number, drive in enumerate(batches):
                 rows = (drive_rows(drive, settings.quarantine_uri),)
-                batch = BatchCommit(f"b{number}", 1, "recipe", rows, lambda: 1, lambda: None)
+                batch = BatchCommit(f"b{number}", 1, "recipe", rows, lambda: 1, lambda _: None)
                 release = commit_batch(batch, committer(settings), objects, paths, SerialiseConfig()).release
                 assert release is not None
                 releases.append(release)

@@ -3,9 +3,10 @@
 import json
 import os
 import subprocess
+import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ NUSCENES = PythonEnvironment("export-nuscenes", HERE / "requirements-nuscenes.tx
 LEROBOT = PythonEnvironment(
     "export-lerobot", HERE / "requirements-lerobot.txt", torch=HERE / "requirements-torch.txt", is_complete=True
 )
+RERUN = PythonEnvironment("export-rerun", HERE / "requirements-view.txt", is_complete=True)
 REGISTRY = "https://pypi.org/simple/uv/"
 TORCH_REGISTRY = "https://download.pytorch.org/whl/cpu/"
 Check = Callable[..., Any]
@@ -44,9 +46,22 @@ def lerobot() -> Check:
     return _check(LEROBOT)
 
 
+@pytest.fixture(scope="session")
+def rerun(repository: Path) -> Check:
+    """Rerun beside our own packages, as the extra ``view`` puts it there."""
+    (packages,) = _python(RERUN).parent.parent.glob("lib/python*/site-packages")
+    found = [packages, repository, repository / "plugins", repository / "audit"]
+    return _runner(Path(sys.executable), {"PYTHONPATH": os.pathsep.join(map(str, found))})
+
+
 def _check(environment: PythonEnvironment) -> Check:
+    return _runner(_python(environment), {})
+
+
+def _python(environment: PythonEnvironment) -> Path:
+    """The environment's Python; skips where it cannot be had."""
     try:
-        python = environment.python(CACHE / "exports", print_nothing)
+        return environment.python(CACHE / "exports", print_nothing)
     except EnvironmentUnavailableError as error:
         needed = [REGISTRY] if environment.torch is None else [REGISTRY, TORCH_REGISTRY]
         missing = [url for url in needed if not _is_reached(url)]
@@ -54,10 +69,13 @@ def _check(environment: PythonEnvironment) -> Check:
             pytest.fail(f"{environment.name}: {error}")
         pytest.skip(f"{environment.name} is not installed, and {', '.join(missing)} cannot be reached: {error}")
 
+
+def _runner(python: Path, variables: Mapping[str, str]) -> Check:
     def run(script: str, *words: str | Path) -> Any:
         command = [str(python), str(HERE / script), *map(str, words)]
         offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "MPLBACKEND": "Agg"}
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | offline, timeout=600)
+        environment = {**os.environ, **offline, **variables}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout.splitlines()[-1])
 

@@ -68,7 +68,7 @@ class LakeReader:
 
     def _table(self, name: str) -> pa.Table:
         pin = self.release.tables.get(name)
-        return GOLD[name].schema.empty_table() if pin is None else self._tables.rows(pin)
+        return GOLD[name].schema.empty_table() if pin is None else self._tables.held(pin)
 
     def _file(self, uri: str) -> pa.Table:
         if uri not in self._files:

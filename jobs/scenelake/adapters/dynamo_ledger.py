@@ -123,10 +123,18 @@ class DynamoLedger:
         waiting = partial(self.drops, state=DropState.PENDING)
         return self._claim_new(waiting, partial(self._ready, limits, now_ns), limits, now_ns, claimant=claimant)
 
-    def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:
+    def claim_drops(
+        self,
+        drop_ids: Sequence[str],
+        limits: ClaimLimits,
+        now_ns: int,
+        *,
+        rebuild: bool,
+        claimant: str | None = None,
+    ) -> Batch | None:
         holders = {d.batch_id for d in self._drops(drop_ids) if d.state is DropState.CLAIMED and d.batch_id}
         for batch_id in sorted(holders):
-            batch = self._reclaim(batch_id, limits, now_ns)
+            batch = self._reclaim(batch_id, limits, now_ns, claimant)
             if batch:
                 return batch
         named = [drop for drop in self._drops(drop_ids) if is_claimable(drop, rebuild=rebuild)]
@@ -136,7 +144,8 @@ class DynamoLedger:
             held = self._table.get(drive_pk(drive_id))
             return [] if held else [d for d in named if d.drive_id == drive_id]
 
-        return self._claim_new(lambda: iter(named), of_drive, limits, now_ns, "rebuild" if rebuild else None)
+        reason = "rebuild" if rebuild else None
+        return self._claim_new(lambda: iter(named), of_drive, limits, now_ns, reason, claimant)
 
     def batch(self, batch_id: str) -> Batch | None:
         item = self._table.get(batch_pk(batch_id))

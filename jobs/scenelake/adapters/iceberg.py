@@ -6,11 +6,13 @@ dies half way leaves nothing that a reader or a later batch could see.
 """
 
 import logging
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
 from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyiceberg.catalog import Catalog
@@ -21,6 +23,7 @@ from pyiceberg.exceptions import (
     NoSuchTableError,
     TableAlreadyExistsError,
 )
+from pyiceberg.expressions import NotNull
 from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
@@ -30,7 +33,8 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 from pyiceberg.transforms import IdentityTransform
 
 from scenelake.adapters.aws import LAPTOP_CREDENTIALS
-from scenelake.adapters.iceberg_files import FilePlan, TableFiles
+from scenelake.adapters.iceberg_files import FilePlan, TableFiles, is_in
+from scenelake.contracts.columns import field
 from scenelake.contracts.commits import MAIN, CommitToken, TableChange
 from scenelake.contracts.errors import CommitStateUnknownError, ScenelakeError, TransientError
 from scenelake.contracts.paths import LakePaths
@@ -38,6 +42,7 @@ from scenelake.contracts.releases import TablePin, release_id
 from scenelake.contracts.tables import Table
 from scenelake.runtime.faults import durable_write
 from scenelake.runtime.settings import Settings
+from scenelake.serialise.canonical import conform
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +50,12 @@ CHANGE_PROPERTY = "scenelake.change"
 _UNKNOWN = (CommitStateUnknownException, BotoCoreError, ClientError, OSError)
 """Errors after which a commit may have landed; a lost answer looks like any of them."""
 
+_CANDIDATE = re.compile(r"(?P<release_id>r\d{8})\..+\.\d+")
+"""``CommitToken.branch`` of a candidate. Every other branch or tag is a person's."""
+
 _METRICS = (
     "drive_id", "scene_id", "sample_id", "sample_data_id", "channel", "timestamp_ns", "object_sha256", "run_id",
-    "start_ns", "drop_id", "drive_date",
+    "start_ns", "drop_id", "drive_date", "cluster_id",
 )  # fmt: skip
 
 
@@ -240,6 +248,21 @@ class IcebergCommitter:
         for name, pin in pins.items():
             self._publish(name, pin, release_number)
 
+    def rows(
+        self, table: Table, pin: TablePin, columns: Sequence[str], where: str, values: Sequence[str] | None = None
+    ) -> pa.Table:
+        """See ``contracts.commits.Committer``."""
+        condition = NotNull(where) if values is None else is_in(where, values)  # type: ignore[call-arg,arg-type]
+        for attempt in range(self._max_tries):
+            try:
+                found = self._catalog.load_table((self._namespace, table.name))
+                scan = found.scan(condition, tuple(columns), snapshot_id=pin.snapshot_id)
+                return conform(scan.to_arrow(), pa.schema([field(name) for name in columns]))
+            except _UNKNOWN as error:
+                log.warning("cannot read", extra={"table": table.name, "error": str(error)})
+                self._wait(attempt)
+        raise TransientError(f"table {table.name}: could not be read in {self._max_tries} tries")
+
     def _publish(self, name: str, pin: TablePin, release_number: int) -> None:
         for attempt in range(self._max_tries):
             try:
@@ -322,7 +345,8 @@ def _is_ahead(table: IcebergTable, snapshot_id: int) -> bool:
 
 def _is_settled(branch: str, release_number: int) -> bool:
     """True for a candidate whose release number is taken."""
-    return branch != MAIN and branch.split(".")[0] <= release_id(release_number)
+    candidate = _CANDIDATE.fullmatch(branch)
+    return candidate is not None and candidate["release_id"] <= release_id(release_number)
 
 
 def _pin(table: IcebergTable, snapshot: Snapshot) -> TablePin:

@@ -101,7 +101,7 @@ class TableFiles:
     def _owned_files(self, change: TableChange, start: Snapshot) -> Iterator[tuple[DataFile, pa.Table]]:
         if not change.owners:
             return
-        for file in self._files(_is_in(change.owner_column, change.owners), start):
+        for file in self._files(is_in(change.owner_column, change.owners), start):
             with self._table.io.new_input(file.file_path).open() as stream:
                 held = pq.read_table(pa.BufferReader(stream.read()))
             yield file, conform(held, self._definition.schema)
@@ -139,8 +139,8 @@ class TableFiles:
 
     def _payload_plan(self, change: TableChange, start: Snapshot) -> FilePlan:
         wanted = {f.uri: f for f in change.payload_files}
-        days = _is_in("drive_date", {f.drive_date for f in change.payload_files})
-        where = And(days, _is_in(change.owner_column, change.owners)) if change.owners else days
+        days = is_in("drive_date", {f.drive_date for f in change.payload_files})
+        where = And(days, is_in(change.owner_column, change.owners)) if change.owners else days
         live = {f.file_path: f for f in self._files(where, start)}
         new = [wanted[uri] for uri in sorted(set(wanted) - set(live))]
         slots = {payload_slot(f.uri) for f in new}
@@ -198,7 +198,8 @@ class TableFiles:
         )
 
 
-def _is_in(column: str, values: Iterable[str]) -> BooleanExpression:
+def is_in(column: str, values: Iterable[str]) -> BooleanExpression:
+    """The condition that a column has one of some values."""
     return In(column, values)  # type: ignore[call-arg,arg-type]
 
 

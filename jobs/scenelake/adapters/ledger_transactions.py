@@ -56,6 +56,6 @@ def lost_ids(part: Sequence[DriveWrites], failed: ConditionFailedError) -> set[s
 
 
 def without(part: Sequence[DriveWrites], lost: Collection[str]) -> list[DriveWrites]:
-    """The part less every drive that lost a write."""
+    """The part less every drive that lost a write, in this part or, where it is cut, in an earlier one."""
     drives = {unit.drive_id for unit in part if not set(unit.ids).isdisjoint(lost)}
-    return [unit for unit in part if unit.drive_id not in drives]
+    return [unit for unit in part if unit.drive_id not in drives and unit.drive_id not in lost]

@@ -98,12 +98,20 @@ class MemoryLedger:
             waiting = list(self.drops(state=DropState.PENDING))
             return self._claim_new(waiting, partial(self._ready, limits, now_ns), limits, now_ns, claimant=claimant)
 
-    def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:
+    def claim_drops(
+        self,
+        drop_ids: Sequence[str],
+        limits: ClaimLimits,
+        now_ns: int,
+        *,
+        rebuild: bool,
+        claimant: str | None = None,
+    ) -> Batch | None:
         with self._lock:
             named = [self._rows[i].drop for i in dict.fromkeys(drop_ids) if i in self._rows]
             holders = {d.batch_id for d in named if d.state is DropState.CLAIMED and d.batch_id}
             for batch_id in sorted(holders):
-                batch = self._reclaim(self._batches[batch_id], limits, now_ns)
+                batch = self._reclaim(self._batches[batch_id], limits, now_ns, claimant)
                 if batch:
                     return batch
             named = [d for d in (self._rows[d.drop_id].drop for d in named) if is_claimable(d, rebuild=rebuild)]
@@ -112,7 +120,7 @@ class MemoryLedger:
             def of_drive(drive: str) -> list[Drop]:
                 return [] if drive in self._drives else [d for d in named if d.drive_id == drive]
 
-            return self._claim_new(named, of_drive, limits, now_ns, "rebuild" if rebuild else None)
+            return self._claim_new(named, of_drive, limits, now_ns, "rebuild" if rebuild else None, claimant)
 
     def batch(self, batch_id: str) -> Batch | None:
         return self._batches.get(batch_id)

@@ -59,7 +59,7 @@ class Recordings:
         """Objects of a file, of a folder with all below it, or of a pattern with ``*``, ``?``, ``[…]``, by name.
 
         Raises:
-            BadInputError: reason ``not_found``.
+            BadInputError: reason ``not_found``, or ``not_a_file`` for a pipe or device.
             ConfigurationError: S3 wants credentials, or others.
         """
         if location.startswith(_S3):
@@ -76,7 +76,7 @@ class Recordings:
         """A reader of the object; ``is_sparse`` when only little of it, here and there, will be read.
 
         Raises:
-            BadInputError: the object is no recording.
+            BadInputError: the object is no recording, or reason ``not_permitted``.
             ConfigurationError: S3 wants credentials, or others.
         """
         with self._source(found, is_sparse=is_sparse) as source, self._siblings(found) as (name, siblings):
@@ -85,7 +85,7 @@ class Recordings:
     @contextmanager
     def _source(self, found: RecordingObject, *, is_sparse: bool) -> Iterator[Source]:
         if not found.uri.startswith(_S3):
-            with _sparse_file(found) if is_sparse else FileSource(Path(found.uri)) as source:
+            with _opened_file(found, is_sparse=is_sparse) as source:
                 yield source
             return
 
@@ -146,6 +146,16 @@ def _matches(uri: str, pattern: str) -> bool:
 
 
 @contextmanager
+def _opened_file(found: RecordingObject, *, is_sparse: bool) -> Iterator[Source]:
+    try:
+        with _sparse_file(found) if is_sparse else FileSource(Path(found.uri)) as source:
+            yield source
+    except PermissionError as error:
+        # One file of a folder that this user may not read keeps nobody from the others.
+        raise BadInputError(f"{found.uri}: {error.strerror}", reason="not_permitted") from error
+
+
+@contextmanager
 def _sparse_file(found: RecordingObject) -> Iterator[Source]:
     with open(found.uri, "rb", buffering=0) as file:
         yield SparseSource(lambda offset, length: os.pread(file.fileno(), length, offset), found.size_bytes)
@@ -159,10 +169,13 @@ def _find_on_disk(location: str) -> list[RecordingObject]:
     path = Path(location)
     if path.is_file():
         return [RecordingObject(str(path), path.stat().st_size, True)]
+    if path.exists() and not path.is_dir():
+        text = f"{location}: neither a file nor a folder; what comes from a pipe must be written to a file first"
+        raise BadInputError(text, reason="not_a_file")
     roots = [path] if path.is_dir() else [Path(p) for p in sorted(glob.glob(location))]
     files: dict[Path, None] = {}
     for root in roots:
-        files.update(dict.fromkeys(sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]))
+        files.update(dict.fromkeys(p for p in sorted(root.rglob("*") if root.is_dir() else [root]) if p.is_file()))
     return [RecordingObject(str(p), p.stat().st_size, False) for p in files]
 
 

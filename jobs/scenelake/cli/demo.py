@@ -1,6 +1,6 @@
 """The main job, end to end: stack up, drops in, followed to gold, summed up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from scenelake.cli.plain import plain
 from scenelake.cli.recordings import simulate_recording
 from scenelake.cli.stack_commands import Workspace
 from scenelake.cli.summary import count_scenes, judge, print_summary
-from scenelake.cli.upload import Put, Target, Upload, manifest_of, plan_puts, upload, upload_bytes
+from scenelake.cli.upload import Put, Target, Upload, left_out, manifest_of, plan_puts, upload, upload_bytes
 from scenelake.contracts.errors import ConfigurationError
 from scenelake.runtime.settings import home_folder
 from scenelake.stack.preflight import missing_prerequisites
@@ -21,6 +21,8 @@ from scenelake.stack.up import StackInfo, stack_config, start
 
 _INTERRUPTED = 130
 """What a shell answers for a command that Ctrl-C ended."""
+
+_MAX_NAMED = 5
 
 
 def start_stack(console: Console) -> StackInfo:
@@ -47,6 +49,7 @@ def run_demo(console: Console, paths: Sequence[Path], *, timeout_seconds: float,
     """Runs the main job and returns its exit code."""
     # A wrong path is told before anything is started.
     given = plan_puts(paths, Target())
+    tell_left_out(console, paths, given)
     info = start_stack(console)
     puts = given or plan_puts([_default_drive(console, seed)], Target(vehicle="simulated"))
     workspace = Workspace.open()
@@ -65,6 +68,15 @@ def _default_drive(console: Console, seed: int) -> Path:
     if not path.exists():
         simulate_recording(console, path, robot=False, seconds=None, seed=seed, faults=[], passes=1, encoding="ros2")
     return path
+
+
+def tell_left_out(console: Console, paths: Iterable[Path], puts: Sequence[Put]) -> None:
+    """Names files of the folders that are not put: what is not dropped must not look dropped."""
+    files = left_out(paths, puts)
+    if files:
+        names = ", ".join(str(path) for path in files[:_MAX_NAMED]) + (", …" if len(files) > _MAX_NAMED else "")
+        text = f"left out, as no recording goes by such a name: {len(files)} file(s): {names}"
+        console.print(plain(text), highlight=False, soft_wrap=True)
 
 
 def upload_all(console: Console, workspace: Workspace, puts: Sequence[Put]) -> list[Upload]:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from scenelake.cli.export import export_app
 from scenelake.cli.plain import plain
+from scenelake.cli.view import view
 from scenelake.contracts.errors import ExitCode, ScenelakeError
 
 app = typer.Typer(
@@ -30,12 +31,14 @@ A first look, on the laptop stack:
   scenelake drop drive.mcap --wait      upload it and follow it to gold
   scenelake show                        what the newest release holds
   scenelake show --picture sample.png   one sample: cameras, LiDAR, radar
+  scenelake view latest                 the newest scene, in 3-D or as a contact sheet
   scenelake down                        stop the stack
 """,
 )
 
 
 app.add_typer(export_app, name="export")
+app.command()(view)
 release_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The releases of the lake.")
 app.add_typer(release_app, name="release")
 
@@ -153,7 +156,7 @@ def drop(
     A folder's files go to <fleet>/<vehicle>/<drive>/<folder>/…; its manifest goes last and says what the whole is, so
     that it is built as soon as all of it is there. Without a manifest it is built once no part came for a while.
     """
-    from scenelake.cli.demo import follow_and_sum_up, upload_all
+    from scenelake.cli.demo import follow_and_sum_up, tell_left_out, upload_all
     from scenelake.cli.stack_commands import Workspace
     from scenelake.cli.upload import Put, Target, plan_puts
 
@@ -162,6 +165,7 @@ def drop(
         raise typer.BadParameter("--key names one object: expected one file")
     target = Target(fleet, vehicle, drive)
     puts = [Put(key, paths[0])] if key is not None else plan_puts(paths, target, with_manifest=manifest)
+    tell_left_out(console, paths, puts)
     uploads = upload_all(console, workspace, puts)
     if wait:
         raise typer.Exit(follow_and_sum_up(console, workspace, uploads, timeout_seconds))

@@ -1,6 +1,7 @@
 """Puts recordings into the landing bucket under the layout, with progress."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from scenelake.contracts.manifests import ManifestFile, manifest_bytes
 from scenelake.contracts.paths import MANIFEST_NAME, parse_drop_key
 from scenelake.runtime.settings import Settings
 
-RECORDING_SUFFIXES = (".mcap",)
+_RECORDING = re.compile(
+    r".+\.(mcap|bag|db3|parquet|mp4|tfrecords?)(-\d+-of-\d+)?(\.(zst|zstd|lz4|bz2|gz|zlib))?", re.IGNORECASE
+)
 _MULTIPART_BYTES = 256 * 1024 * 1024
 
 
@@ -69,7 +72,8 @@ class Put:
 def plan_puts(paths: Iterable[Path], target: Target, *, with_manifest: bool = True) -> list[Put]:
     """What to put where, in order: files as they are named, and folders as one recording each.
 
-    A folder's recordings keep their paths below it. Its manifest comes last: the folder's own if it has one.
+    A folder's files (``recording_files``) keep their paths below it. Its manifest comes last: the folder's own if it
+    has one.
 
     Raises:
         BadInputError: for a path that does not exist, a folder without recordings, or an illegal key.
@@ -81,15 +85,35 @@ def plan_puts(paths: Iterable[Path], target: Target, *, with_manifest: bool = Tr
             continue
         if not path.is_dir():
             raise BadInputError(f"{path}: no such file or folder", reason="not_found")
-        below = sorted(p for p in path.rglob("*") if p.suffix in RECORDING_SUFFIXES)
+        below = recording_files(path)
         if not below:
-            raise BadInputError(f"{path}: no {' or '.join(RECORDING_SUFFIXES)} file below it", reason="not_found")
+            raise BadInputError(f"{path}: no recording or robot dataset below it", reason="not_found")
         folder = target.folder(path.resolve().name)
         puts += [Put(f"{folder}/{file.relative_to(path).as_posix()}", file) for file in below]
         if with_manifest:
             own = path / MANIFEST_NAME
             puts.append(Put(f"{folder}/{MANIFEST_NAME}", own if own.is_file() else None))
     return puts
+
+
+def recording_files(folder: Path) -> list[Path]:
+    """Files below a folder that make a recording: by their names, and everything but hidden files of a robot dataset
+    (LeRobot has a ``meta/info.json``, RLDS a ``dataset_info.json``)."""
+    files = [p for p in _files_below(folder) if not any(n.startswith(".") for n in p.relative_to(folder).parts)]
+    datasets = {p.parents[1] for p in files if p.name == "info.json" and p.parent.name == "meta"}
+    datasets |= {p.parent for p in files if p.name == "dataset_info.json"}
+    parts = [p for p in files if _RECORDING.fullmatch(p.name) or not datasets.isdisjoint(p.parents)]
+    return [p for p in parts if p != folder / MANIFEST_NAME]
+
+
+def left_out(paths: Iterable[Path], puts: Iterable[Put]) -> list[Path]:
+    """Files below the given folders that are not put."""
+    found = {put.path for put in puts}
+    return [p for folder in paths if folder.is_dir() for p in _files_below(folder) if p not in found]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file())
 
 
 def manifest_of(put: Put, puts: Sequence[Put], *, progress: Callable[[int], None] | None = None) -> bytes:

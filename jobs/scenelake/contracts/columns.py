@@ -240,8 +240,8 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "cluster_id": (STR, "Duplicate cluster; null before deduplication."),
     "is_kept": (BOOL, "Scene takes part in the release."),
     "kept_because": (STR, "Why it was kept or not."),
-    "split": (STR, "train, validation or test; null before splitting."),
-    "split_group": (STR, "What must not straddle splits: the drive."),
+    "split": (STR, "train, validation or test; null in releases from before splits."),
+    "split_group": (STR, "What must not straddle splits: the smallest drive_id of those that share duplicates."),
     # added with clocks
     "clock_policy": (
         STR,

@@ -1,6 +1,6 @@
 """What a commit wants a table to hold, and what it came to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,4 +76,17 @@ class Committer(Protocol):
 
     def publish(self, pins: Mapping[str, TablePin], release_number: int) -> None:
         """Moves ``main`` of each table forward to a released snapshot and drops candidates that lost."""
+        ...
+
+    def rows(
+        self, table: Table, pin: TablePin, columns: Sequence[str], where: str, values: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Rows of a released snapshot, in any order, in the contracts' types.
+
+        Args:
+            where, values: a column, and those of its values that are wanted; any but null where None.
+
+        Raises:
+            TransientError: the table could not be read every time.
+        """
         ...

@@ -84,8 +84,8 @@ class Batch:
         claimant: who claimed the current attempt (a run of ingest_drops), so that its retry gets the batch back.
         is_waiting: the claimant's run that is to work on the current attempt has given no sign of life yet.
         nbr_unbegun: earlier attempts that ended so; they say nothing against the drops.
-        release_id: the release that holds the batch already. From then on it is tried until it is settled, as
-            rejecting its drops would contradict gold.
+        release_id: the release that holds the batch already, or that an attempt was about to write when it was last
+            heard of. From then on it is tried until it is settled, as rejecting its drops could contradict gold.
     """
 
     batch_id: str

@@ -18,6 +18,8 @@ from scenelake.decode.video_rows import DecodeFromRows
 
 MAX_ROWS = 8192
 """Rows that a channel collects before they become columns."""
+MAX_PIECES = 16_384
+"""Pieces that all channels collect: each takes about 4 KiB beside its rows, and there may be 65,536 channels."""
 
 _SCHEMA = written_schema(MESSAGE_INDEX.name)
 _TEXT_TYPE = pa.dictionary(pa.int32(), pa.string())
@@ -96,6 +98,7 @@ class IndexRows:
         self._channels: dict[str, _ChannelRows] = {}
         self._decode_from: defaultdict[str, DecodeFromRows] = defaultdict(DecodeFromRows)
         self._shared = SharedHashes()
+        self._nbr_pieces = 0
 
     def add(self, block: Block, channel: str, schema_name: str, run: list[tuple[Piece, PieceRows, Placement]]) -> None:
         """Adds the pieces of one run: all messages of one channel in one block."""
@@ -106,16 +109,20 @@ class IndexRows:
             rows.add(block, piece, piece_rows, place, schema_name, hashes, decode_from)
         if len(run) > 1:
             rows.sort_last(len(run))
+        self._nbr_pieces += len(run)
         if rows.nbr_rows >= MAX_ROWS:
             self._flush(channel)
+        if self._nbr_pieces >= MAX_PIECES:
+            self.close()
 
     def close(self) -> None:
-        """Hands on what is left, by channel."""
+        """Hands on what was collected, by channel."""
         for channel in sorted(self._channels):
             self._flush(channel)
 
     def _flush(self, channel: str) -> None:
         rows = self._channels.pop(channel)
+        self._nbr_pieces -= rows.nbr_pieces
         self._tables.append(MESSAGE_INDEX.name, rows.batch(channel, self._object_sha256))
 
 
@@ -123,7 +130,7 @@ class _ChannelRows:
     """Rows of one channel as lists of arrays."""
 
     def __init__(self) -> None:
-        self.nbr_rows = 0
+        self.nbr_rows = self.nbr_pieces = 0
         self._numbers: dict[str, list[np.ndarray]] = {}
         self._valid: dict[str, list[np.ndarray]] = {}
         self._texts: dict[str, _Texts] = {}
@@ -181,6 +188,7 @@ class _ChannelRows:
         ):
             self._texts.setdefault(name, _Texts()).add(text, nbr_rows)
         self.nbr_rows += nbr_rows
+        self.nbr_pieces += 1
 
     def sort_last(self, nbr_pieces: int) -> None:
         """Puts the last pieces, which are one run, into the order of the file."""

@@ -10,6 +10,7 @@ from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.modalities import PAYLOAD_TABLE, MessageStatus, Modality
 from scenelake.contracts.stages import Problem
 from scenelake.decode.channels import ChannelDecoder
+from scenelake.decode.formats.block_groups import grouped
 from scenelake.decode.formats.blocks import Block, Definition, Findings, Reader
 from scenelake.decode.formats.mcap_problems import HARMLESS_REASONS
 from scenelake.decode.formats.overview import Compressed, Overview
@@ -139,7 +140,7 @@ class Inspector:
         counts: Counter[int] = Counter()
         decoders: dict[int, ChannelDecoder] = {}
         try:
-            for block in reader.blocks():
+            for block in grouped(reader.blocks()):
                 self._take(block, counts, decoders)
                 if progress is not None and len(block):
                     progress(int(block.chunk_offset_bytes[-1]))

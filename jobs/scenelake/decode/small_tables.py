@@ -12,6 +12,8 @@ from scenelake.decode.sinks import Sink
 
 _ENCODED = pa.dictionary(pa.int32(), pa.string())
 _ENCODED_LIST = pa.list_(pa.field("element", _ENCODED))
+_MAX_BATCHES = 1_024
+"""A batch of one row takes some 10 KiB: more of them wait as one."""
 _DISTINCT = frozenset(("sample_data_id", "annotation_id"))
 _GIVEN_LATER = frozenset(("sample_data_id", "channel", "timestamp_ns", "object_sha256", "drive_date"))
 
@@ -47,7 +49,10 @@ class SmallTables:
         self._counts[table] = first + batch.num_rows
         if not batch.num_rows:
             return first
-        self._batches.setdefault(table, []).append(batch)
+        batches = self._batches.setdefault(table, [])
+        batches.append(batch)
+        if len(batches) >= _MAX_BATCHES:
+            self._batches[table] = _joined(batches).to_batches()
         nbr_rows, nbr_bytes = self._buffered.get(table, (0, 0))
         nbr_rows, nbr_bytes = nbr_rows + batch.num_rows, nbr_bytes + batch.nbytes
         self._buffered[table] = (nbr_rows, nbr_bytes)
@@ -81,6 +86,10 @@ class SmallTables:
         if batches:
             rows = pa.Table.from_batches(batches).unify_dictionaries()
             self._writers[table].write_table(rows, row_group_size=2**31 - 1)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.Table:
+    return pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
 
 
 def small_writer(path: Path, table: str) -> pq.ParquetWriter:

@@ -119,10 +119,12 @@ class CameraReader:
                 pc.and_(pc.greater_equal(units["row_index"], first), pc.less_equal(units["row_index"], last))
             )
             at = pc.index_in(asked["sample_data_id"], value_set=units["sample_data_id"].combine_chunks()).to_pylist()
-            by_unit = dict(zip(at, of_file, strict=True))
+            places_of: dict[int, list[int]] = {}
+            for unit, place in zip(at, of_file, strict=True):
+                places_of.setdefault(unit, []).append(place)
             try:
-                for unit, image in self._decode(units, str(rows[of_file[0]]["image_format"]), at):
-                    found[by_unit[unit]] = image
+                for unit, image in self._decode(units, str(rows[of_file[0]]["image_format"]), list(places_of)):
+                    found.update(dict.fromkeys(places_of[unit], image))
             except BadInputError as error:
                 for place in of_file:
                     found.setdefault(place, Unusable(error.reason, str(error)))

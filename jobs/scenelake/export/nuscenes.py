@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.release_reader import ReleaseReader
 from scenelake.export.config import NuScenesConfig, Selection
+from scenelake.export.drives import Drive
 from scenelake.export.folder import write_json
 from scenelake.export.images import CameraReader, Still, Unusable
 from scenelake.export.keyframes import Keyframes
 from scenelake.export.names import ChannelNames, short_name
 from scenelake.export.nuscenes_boxes import SceneBoxes
-from scenelake.export.nuscenes_drive import Drive, add_calibration, open_drive
+from scenelake.export.nuscenes_drive import add_calibration, open_drive
 from scenelake.export.nuscenes_sweeps import SweepFile, SweepMount, SweepReader
 from scenelake.export.nuscenes_tables import (
     MAP_FILE,
@@ -129,9 +130,7 @@ class _Export:
         trajectory = self._drive.trajectory(self._source, scene)
         frames, taken, nbr_lost = self._keyframes.of(scene)
         self._summary.leave_out("keyframes", "message_serves_a_closer_sample", scene.scene_id, nbr_lost)
-        boxes = SceneBoxes(
-            self._source, scene, trajectory, self._drive.world_frame, self._drive.calibrations, self._summary
-        )
+        boxes = SceneBoxes(self._source, scene, trajectory, self._drive, self._summary)
         stamps_ns = np.asarray(samples["timestamp_ns"], np.int64)
         tokens = [lake_token(s) for s in samples["sample_id"].to_pylist()]
         made = _Scene(scene, self._drive, stamps_ns, tokens, trajectory, frames, boxes)

@@ -1,14 +1,13 @@
 """Annotated boxes of one scene in the global frame, as nuScenes' instances and sample annotations."""
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from scenelake.export.drives import Drive
 from scenelake.export.nuscenes_tables import NuScenesTables, quaternion, token, translation
 from scenelake.export.points import Float32Array
 from scenelake.export.poses import count_inside, pose_of, poses_at
@@ -19,7 +18,6 @@ from scenelake.geometry.trajectory import Trajectory
 from scenelake.geometry.transform_tree import frame_name
 from scenelake.timebase.arrays import FloatArray
 
-EGO_FRAMES = ("base_link", "ego")
 _COLUMNS = (
     "sample_data_id", "timestamp_ns", "annotation_id", "track_id", "category", "frame_id", "sensor_from_box", "size_m",
 )  # fmt: skip
@@ -39,8 +37,7 @@ class SceneBoxes:
     """Boxes by sample: those of the message that the sample matches.
 
     Args:
-        world_frame: frame of the trajectory's poses; None where there are none.
-        calibrations: of the drive, for boxes in the frame of a sensor.
+        drive: names the frame of the trajectory's poses, and those of sensors that boxes may be in.
     """
 
     def __init__(
@@ -48,19 +45,14 @@ class SceneBoxes:
         source: SceneSource,
         scene: Scene,
         trajectory: Trajectory,
-        world_frame: str | None,
-        calibrations: Mapping[str, Mapping[str, Any]],
+        drive: Drive,
         summary: Summary,
     ) -> None:
         self._scene = scene
         self._trajectory = trajectory
-        self._world_frame = None if world_frame is None else frame_name(world_frame)
+        self._world_frame = None if drive.world_frame is None else frame_name(drive.world_frame)
         self._summary = summary
-        self._ego_from: dict[str, FloatArray] = {frame: IDENTITY for frame in EGO_FRAMES}
-        for row in calibrations.values():
-            pose = pose_of(row["ego_from_sensor"])
-            if row["frame_id"] and pose is not None:
-                self._ego_from.setdefault(frame_name(row["frame_id"]), pose)
+        self._ego_from = drive.ego_from_frames()
         self._boxes: dict[int, list[_Box]] = defaultdict(list)
         for match in source.matches(scene):
             if match.modality == "annotation":

@@ -66,6 +66,21 @@ class SweepReader:
 
     def files(self, modality: str, messages: pa.Table, mounts: Sequence[SweepMount]) -> Iterator[SweepFile | Unusable]:
         """A file for each message, in their order."""
+        for points in self.points(modality, messages, mounts):
+            if isinstance(points, Unusable):
+                yield points
+            elif modality == "lidar":
+                yield SweepFile(lidar_file(points), "pcd.bin", points)
+            else:
+                yield SweepFile(radar_file(points), "pcd", points)
+
+    def points(
+        self, modality: str, messages: pa.Table, mounts: Sequence[SweepMount]
+    ) -> Iterator[Float32Array | Unusable]:
+        """Points of each message, sensor frame: (n, 5) or (n, 6), in the order of ``LIDAR_COLUMNS``, ``RADAR_COLUMNS``.
+
+        Those without a place are left out.
+        """
         columns = LIDAR_COLUMNS if modality == "lidar" else RADAR_COLUMNS
         read = (*columns, "offset_ns") if modality == "lidar" else columns
         for start in range(0, len(messages), BATCH):
@@ -74,17 +89,13 @@ class SweepReader:
             has_points = pc.is_valid(rows["x_m"]).to_pylist()
             stamps_ns = part["timestamp_ns"].to_pylist()
             for i, points in enumerate(sweeps(rows, columns)):
+                mount = mounts[start + i]
                 if not has_points[i]:
                     yield Unusable("no_points", "")
-                    continue
-                mount = mounts[start + i]
-                if modality == "lidar":
-                    moved = self._moved(points, _offsets(rows, i), stamps_ns[i], mount)
-                    kept = self._finite(modality, moved)
-                    yield SweepFile(lidar_file(kept), "pcd.bin", kept)
+                elif modality == "lidar":
+                    yield self._finite(modality, self._moved(points, _offsets(rows, i), stamps_ns[i], mount))
                 else:
-                    kept = self._finite(modality, self._without_ego(points, stamps_ns[i], mount.ego_from_sensor))
-                    yield SweepFile(radar_file(kept), "pcd", kept)
+                    yield self._finite(modality, self._without_ego(points, stamps_ns[i], mount.ego_from_sensor))
 
     def _moved(
         self, points: Float32Array, offset_ns: Int64Array | None, stamp_ns: int, mount: SweepMount

@@ -10,6 +10,7 @@ import numpy as np
 
 from scenelake.decode.video_access import Image
 from scenelake.timebase.arrays import FloatArray, Int64Array
+from scenelake.timebase.moments import RunningMoments
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 _BINS = 65_536
@@ -34,51 +35,38 @@ def vector_statistics(values: FloatArray) -> Statistics:
 
 
 class VectorStatistics:
-    """Statistics of vectors that come in pieces, in memory for one piece (Chan, Golub & LeVeque 1983)."""
+    """Statistics of vectors that come in pieces, in memory for one piece."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._mean: FloatArray = np.empty(0)
-        self._squares: FloatArray = np.empty(0)
-        self._min: FloatArray = np.empty(0)
-        self._max: FloatArray = np.empty(0)
+        self._moments: RunningMoments | None = None
 
     def add(self, values: FloatArray) -> None:
         """Takes (n, w) values, n at least 1."""
-        mean, count = values.mean(axis=0), len(values)
-        squares = ((values - mean) ** 2).sum(axis=0)
-        if not self._count:
-            self._count, self._mean, self._squares = count, mean, squares
-            self._min, self._max = values.min(axis=0), values.max(axis=0)
-            return
-        total = self._count + count
-        delta = mean - self._mean
-        self._squares = self._squares + squares + delta**2 * (self._count * count / total)
-        self._mean = self._mean + delta * (count / total)
-        self._count = total
-        self._min = np.minimum(self._min, values.min(axis=0))
-        self._max = np.maximum(self._max, values.max(axis=0))
+        if self._moments is None:
+            self._moments = RunningMoments(values.shape[1])
+        self._moments.update(values)
 
     def finish(self, again: Callable[[], Iterator[FloatArray]]) -> Statistics:
         """All statistics; ``again`` gives the same values once more, for the quantiles."""
-        width = len(self._mean)
-        span = np.where(self._max > self._min, self._max - self._min, 1.0)
-        counts = np.zeros((width, _BINS), np.int64)
+        moments = self._moments or RunningMoments(0)
+        low, high = moments.min, moments.max
+        span = np.where(high > low, high - low, 1.0)
+        counts = np.zeros((moments.width, _BINS), np.int64)
         for values in again():
-            bins = ((values - self._min) / span * _BINS).astype(np.int64).clip(0, _BINS - 1)
-            for i in range(width):
+            bins = ((values - low) / span * _BINS).astype(np.int64).clip(0, _BINS - 1)
+            for i in range(moments.width):
                 counts[i] += np.bincount(bins[:, i], minlength=_BINS)
         middles = (np.arange(_BINS) + 0.5) / _BINS
         found = {
-            name: np.clip(self._min + middles[_at_quantile(counts, share)] * span, self._min, self._max).tolist()
+            name: np.clip(low + middles[_at_quantile(counts, share)] * span, low, high).tolist()
             for name, share in QUANTILES.items()
         }
         return {
-            "min": self._min.tolist(),
-            "max": self._max.tolist(),
-            "mean": self._mean.tolist(),
-            "std": np.sqrt(self._squares / self._count).tolist(),
-            "count": [self._count],
+            "min": low.tolist(),
+            "max": high.tolist(),
+            "mean": moments.mean.tolist(),
+            "std": moments.std.tolist(),
+            "count": [int(moments.count.max(initial=0))],
             **found,
         }
 

@@ -29,6 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Answers ``{nbr_checks, report_uri}``; violations are logged one by one and fail the job."""
     parser = argparse.ArgumentParser(prog="scenelake-audit-job", description="Audits landing, ledger and lake.")
     parser.add_argument("--grace-seconds", type=float, help="age from which a file is an orphan")
+    parser.add_argument(
+        "--event-grace-seconds",
+        type=float,
+        help="age from which an object is registered, and a lapsed batch taken over",
+    )
     parser.add_argument("--deep", action="store_true", help="read everything: no bound on payload and scenes")
     return run_command("audit", parser, _audit, argv)
 
@@ -67,6 +72,7 @@ def audit_command(arguments: argparse.Namespace, settings: Settings) -> list[str
         "ledger": settings.ledger_table,
         "database": settings.glue_database,
         "grace-seconds": arguments.grace_seconds,
+        "event-grace-seconds": arguments.event_grace_seconds,
     }
     words = [word for name, value in named.items() if value is not None for word in (f"--{name}", str(value))]
     return [sys.executable, "-m", "scenelake_audit.cli", "--json", *words, *(["--deep"] if arguments.deep else [])]

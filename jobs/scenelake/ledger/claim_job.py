@@ -29,7 +29,7 @@ def _claim(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     claimant: str | None = arguments.dag_run_id
     # A batch whose lease has ended takes no place: it is the first that a claim takes over.
     held = [batch for batch in ledger.open_batches() if batch.lease_until_ns > now_ns()]
-    batches = [batch for batch in held if claimant is not None and batch.claimant == claimant]
+    batches = claimed_by(claimant, held)
     nbr_free = arguments.max_batches - len(batches)
     if arguments.max_places is not None:
         nbr_free = min(nbr_free, arguments.max_places - len(held))
@@ -37,6 +37,11 @@ def _claim(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         batches.append(batch)
         nbr_free -= 1
     return {"batches": [describe(ledger, batch) for batch in batches], "reason": None if batches else _why(len(held))}
+
+
+def claimed_by(claimant: str | None, held: Sequence[Batch]) -> list[Batch]:
+    """Batches that an earlier try of the same run claimed; it died before it could tell."""
+    return [batch for batch in held if claimant is not None and batch.claimant == claimant]
 
 
 def _why(nbr_held: int) -> str:

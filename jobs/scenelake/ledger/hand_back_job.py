@@ -1,6 +1,6 @@
 """Hands a batch back after its run failed, so that the next claim tries again without waiting for the lease.
 
-Only a batch that a release holds already is tried more often than ``max_attempts`` times; it waits for a lease's
+Only a batch that a release may hold already is tried more often than ``max_attempts`` times; it waits for a lease's
 time between two tries, as what keeps it from being settled has to be mended first.
 """
 

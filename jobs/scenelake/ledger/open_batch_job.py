@@ -13,7 +13,7 @@ from scenelake.adapters.landing import read_version, versions
 from scenelake.contracts.drops import Batch, DropState
 from scenelake.contracts.errors import BadInputError, ConfigurationError
 from scenelake.contracts.paths import split_uri
-from scenelake.ledger.claim_job import describe
+from scenelake.ledger.claim_job import claimed_by, describe
 from scenelake.ledger.new_drop import ObjectVersion, admit
 from scenelake.runtime.command import claim_limits, run_command
 from scenelake.runtime.faults import now_ns
@@ -43,14 +43,19 @@ def _open(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
 
 def _open_by_hand(arguments: argparse.Namespace, settings: Settings, ledger: DynamoLedger) -> dict[str, Any]:
     at_ns = now_ns()
+    claimant: str | None = arguments.dag_run_id
+    for own in claimed_by(claimant, [batch for batch in ledger.open_batches() if batch.lease_until_ns > at_ns]):
+        return _answer(ledger, ledger.renew(own.batch_id, own.attempt, at_ns))
     s3 = aws_client("s3", settings)
     drop_ids = []
     for found in _named_objects(arguments, settings, s3):
         drop_ids.append(admit(ledger, found, at_ns, partial(read_version, s3)).drop.drop_id)
-    batch = ledger.claim_drops(drop_ids, claim_limits(settings), at_ns, rebuild=arguments.rebuild)
+    limits = claim_limits(settings)
+    batch = ledger.claim_drops(drop_ids, limits, at_ns, rebuild=arguments.rebuild, claimant=claimant)
     if batch is None:
         return {"batch_id": None, "reason": _why_nothing(ledger, drop_ids, rebuild=arguments.rebuild)}
-    return _answer(ledger, batch)
+    # The run that claimed it is the one that works on it.
+    return _answer(ledger, ledger.renew(batch.batch_id, batch.attempt, at_ns))
 
 
 def _uris(text: str) -> list[str]:

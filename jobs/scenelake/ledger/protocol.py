@@ -65,7 +65,15 @@ class Ledger(Protocol):
         recording whose parts are not all there (``ledger.recordings``). None when there is nothing to do."""
         ...
 
-    def claim_drops(self, drop_ids: Sequence[str], limits: ClaimLimits, now_ns: int, *, rebuild: bool) -> Batch | None:
+    def claim_drops(
+        self,
+        drop_ids: Sequence[str],
+        limits: ClaimLimits,
+        now_ns: int,
+        *,
+        rebuild: bool,
+        claimant: str | None = None,
+    ) -> Batch | None:
         """The same for named drops (a person's trigger), complete or not. ``rebuild`` also takes BUILT,
         REJECTED and DUPLICATE ones that belong to a drive."""
         ...
@@ -90,7 +98,7 @@ class Ledger(Protocol):
         ...
 
     def note_release(self, batch_id: str, attempt: int, release_id: str) -> None:
-        """Records that a release holds the batch. Raises FencedError like ``renew``."""
+        """Records that a release holds the batch, or is about to. Raises FencedError like ``renew``."""
         ...
 
     def hand_back(self, batch_id: str, attempt: int, now_ns: int, failure: str | None = None) -> None:

@@ -64,25 +64,25 @@ def announcement(found: ObjectVersion) -> dict[str, Any]:
 
 
 def why_waiting(
-    drop: Drop,
+    recording: str,
     holders: Collection[str],
     known: Collection[Drop],
     parts: Sequence[RecordingParts],
     quiet_ns: int,
     now_ns: int,
 ) -> str:
-    """What a PENDING drop waits for.
+    """What the PENDING drops of a recording wait for.
 
     Args:
-        holders: batches that hold the drop's drive.
+        holders: batches that hold the drive.
         known: every drop of the drive.
-        parts: what the manifests of the drop's recording and drive list.
+        parts: what the manifests of the recording and the drive list.
     """
     if holders:
         return f"its drive is held by batch {', '.join(sorted(holders))}"
-    wait = gate(drop.recording, known, parts, quiet_ns)
+    wait = gate(recording, known, parts, quiet_ns)
     if wait is not None and not wait.is_open(now_ns):
-        where = f"recording {drop.recording!r}" if drop.recording else "the drive"
+        where = f"recording {recording!r}" if recording else "the drive"
         until = f"or until {utc_text(wait.quiet_at_ns)}"
         if not wait.missing:
             return f"{where} has no manifest and waits to be quiet, {until}"

@@ -26,7 +26,7 @@ from scenelake.adapters.objects import S3Objects, write_json
 from scenelake.adapters.queues import dead_letter_queues
 from scenelake.adapters.scratch_database import ScratchDatabase
 from scenelake.contracts import ids
-from scenelake.contracts.drops import Batch, BatchState, Drop, DropState
+from scenelake.contracts.drops import Batch, BatchState, DropState
 from scenelake.contracts.paths import LakePaths
 from scenelake.ledger.new_drop import ObjectVersion
 from scenelake.ledger.reconcile import Difference, Findings, announcement, to_markdown, why_lapsed, why_waiting
@@ -143,6 +143,8 @@ class Comparison:
         self._ledger = DynamoLedger.from_settings(settings)
         self._s3, self._objects = s3, S3Objects(s3)
         self._drops_of = lru_cache(maxsize=64)(lambda drive_id: tuple(self._ledger.drops(drive_id=drive_id)))
+        # All drops of a recording wait for the same, and a manifest may list 20,000 of them.
+        self._why_waiting = lru_cache(maxsize=1024)(self._find_why_waiting)
 
     @property
     def scope(self) -> str:
@@ -290,16 +292,15 @@ class Comparison:
             nbr_pending += 1
             if drop.received_at_ns <= oldest_ns:
                 since = utc_text(drop.received_at_ns)
-                self._findings.add(
-                    Difference.STUCK, drop_id=drop.drop_id, key=drop.key, received_at=since, why=self._why_waiting(drop)
-                )
+                why = self._why_waiting(drop.drive_id, drop.recording)
+                self._findings.add(Difference.STUCK, drop_id=drop.drop_id, key=drop.key, received_at=since, why=why)
         return nbr_pending
 
-    def _why_waiting(self, drop: Drop) -> str:
-        known = self._drops_of(drop.drive_id)
+    def _find_why_waiting(self, drive_id: str, recording: str) -> str:
+        known = self._drops_of(drive_id)
         holders = {d.batch_id for d in known if d.state is DropState.CLAIMED and d.batch_id}
-        parts = self._ledger.parts_of(drop.drive_id, sorted({"", drop.recording}))
-        return why_waiting(drop, holders, known, parts, claim_limits(self._settings).quiet_ns, self._at_ns)
+        parts = self._ledger.parts_of(drive_id, sorted({"", recording}))
+        return why_waiting(recording, holders, known, parts, claim_limits(self._settings).quiet_ns, self._at_ns)
 
     def _is_still(self, drop_id: str, state: DropState) -> bool:
         now = self._ledger.get(drop_id)

@@ -112,7 +112,7 @@ def unbegun(batch: Batch) -> int:
 def is_last_attempt(batch: Batch, max_attempts: int) -> bool:
     """Whether a batch, whose lease has ended, is to be given up.
 
-    One that a release holds never is (``Batch.release_id``).
+    One that a release may hold never is (``Batch.release_id``).
 
     Where builds take longer than a lease, a batch's lease may end while its run still waits for a place in
     Airflow's queue. That fences the attempt off, as any other, but is no evidence against the drops.

@@ -10,11 +10,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from scenelake.contracts.modalities import Modality
+from scenelake.loader.compensation import EgoMotion
 from scenelake.loader.config import POINT_MODALITIES, LoaderConfig, StreamConfig
 from scenelake.loader.groups import SceneGroups
 from scenelake.loader.layout import BoolArray, Int64Array, Layout, lay_out
 from scenelake.loader.payload import FrameStore, PointStore
-from scenelake.loader.reading import Calibration, LoaderReader, SceneGroup, Scenes
+from scenelake.loader.reading import Calibration, LoaderReader, SceneGroup, Scenes, sensors_of
 from scenelake.loader.sensors import Draws, boxes_of, images_of, points_of
 from scenelake.loader.statistics import Statistics
 from scenelake.loader.text import Texts
@@ -74,7 +75,12 @@ class Block:
         self._group = SceneGroup(local.tolist(), group.first, group.timestamps_ns, group.streams, group.calibrations)
         self._layout = lay_out(items, source.windows, self._group, source.item_length)
         near = source.scenes.neighbours(chosen[local].tolist())
-        self._scene_ids = [source.scenes.scene_ids[i] for i in sorted({*near, *chosen[local].tolist()})]
+        around = sorted({*near, *chosen[local].tolist()})
+        self._scene_ids = [source.scenes.scene_ids[i] for i in around]
+        self._motion: EgoMotion | None = None
+        if any(stream.is_compensated for stream in source.config.streams.values()):
+            drives = (source.scenes.drive_ids[i] for i in around)
+            self._motion = EgoMotion(source.reader, dict(zip(self._scene_ids, drives, strict=True)))
         self._number: dict[str, Int64Array] = {}
         self._sensors: dict[str, list[Calibration | None]] = {}
         self._stores: dict[str, FrameStore | PointStore] = {}
@@ -113,11 +119,10 @@ class Block:
         number[used] = np.arange(len(used))
         self._number[name] = number[message]
         wanted = messages.take(pa.array(used))
-        calibrations = self._group.calibrations
-        self._sensors[name] = [calibrations.get(i or "") for i in wanted["calibrated_sensor_id"].to_pylist()]
+        self._sensors[name] = sensors_of(wanted, self._group.calibrations)
         reader = self._source.reader
         if stream.modality in POINT_MODALITIES:
-            self._stores[name] = PointStore(reader, stream, wanted)
+            self._stores[name] = PointStore(reader, stream, wanted, self._sensors[name], self._motion)
             return
         frames = FrameStore(reader, stream, wanted, self._scene_ids)
         self._stores[name] = frames

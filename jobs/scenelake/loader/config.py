@@ -5,10 +5,12 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from scenelake.contracts.modalities import Modality
+from scenelake.contracts.splits import DEFAULT_SHARES
 
 IMAGE_MODALITIES = (Modality.CAMERA,)
 POINT_MODALITIES = (Modality.LIDAR, Modality.RADAR)
 VALUE_MODALITIES = (Modality.IMU, Modality.EGO_POSE, Modality.ROBOT_STATE, Modality.ACTION)
+_COMPENSATED = "radial_velocity_compensated_m_s"
 
 
 class _Frozen(BaseModel):
@@ -63,6 +65,8 @@ class StreamConfig(_Frozen):
         max_points: of a point stream; more are thinned at random (seeded), fewer are padded.
         point_columns: of ``lidar_sweep`` or ``radar_sweep``; the first three are the position.
         is_in_ego: points are moved to the ego frame, which needs the sensor's extrinsics.
+        is_compensated: the ego's motion is taken out where poses allow it: LiDAR points are those seen at the
+            sweep's stamp, and a radar's ``radial_velocity_compensated_m_s`` is worked out where it was not recorded.
         categories: of an annotation stream; a box's class is the position here, or -1.
         noise_std: standard deviation of Gaussian noise on values (their unit), on point positions (metres) or on
             images (grey levels of 255), in training only.
@@ -79,6 +83,7 @@ class StreamConfig(_Frozen):
     max_points: int = Field(default=32_768, ge=1)
     point_columns: tuple[str, ...] = ("x_m", "y_m", "z_m", "intensity")
     is_in_ego: bool = True
+    is_compensated: bool = False
     categories: tuple[str, ...] = ()
     noise_std: float = Field(default=0.0, ge=0.0)
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -97,6 +102,10 @@ class StreamConfig(_Frozen):
             raise ValueError(f"exclusive_last: expected more than first={self.first}, got {self.exclusive_last}")
         if self.modality in POINT_MODALITIES and self.point_columns[:3] != ("x_m", "y_m", "z_m"):
             raise ValueError(f"point_columns: expected x_m, y_m, z_m first, got {', '.join(self.point_columns)}")
+        if self.is_compensated and self.modality not in POINT_MODALITIES:
+            raise ValueError(f"is_compensated: expected a stream of points, got {self.modality}")
+        if self.is_compensated and self.modality is Modality.RADAR and _COMPENSATED not in self.point_columns:
+            raise ValueError(f"point_columns: expected {_COMPENSATED} among them, because of is_compensated")
         return self
 
     @property
@@ -207,7 +216,7 @@ class LoaderConfig(_Frozen):
     text: TextConfig | None = None
     augment: AugmentConfig | None = None
     split: str | None = None
-    split_shares: tuple[float, float, float] = (0.9, 0.05, 0.05)
+    split_shares: tuple[float, float, float] = DEFAULT_SHARES
     max_boxes: int = Field(default=128, ge=1)
     batch_size: int = Field(default=32, ge=1)
     seed: int | None = 0

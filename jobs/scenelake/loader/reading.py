@@ -1,7 +1,7 @@
 """The scenes that are loaded, and what the release says of each of their keyframes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.modalities import Modality
 from scenelake.contracts.release_reader import ReleaseReader
+from scenelake.contracts.splits import assign_splits
 from scenelake.geometry.arrow_poses import pose_matrix
-from scenelake.geometry.poses import matrix_of
+from scenelake.geometry.poses import matrix_of, normalised
 from scenelake.loader.config import VALUE_MODALITIES, LoaderConfig, StreamConfig
-from scenelake.loader.splits import assign_splits
 
 Int64Array = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
 POINTERS = (
     "sample_data_id", "scene_id", "channel", "timestamp_ns", "payload_table", "payload_file", "row_index",
-    "decode_from_row", "calibrated_sensor_id",
+    "decode_from_row", "calibrated_sensor_id", "ego_from_sensor",
 )  # fmt: skip
 EGO_FRAMES = ("base_link", "ego")
 
@@ -88,11 +88,16 @@ class Scenes:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Of one sensor: (4, 4) ``ego_from_sensor`` and (3, 3) intrinsics, None where unknown; width and height."""
+    """Of one sensor: (4, 4) ``ego_from_sensor`` and (3, 3) intrinsics, None where unknown; width and height.
 
-    ego_from_sensor: FloatArray | None
-    intrinsics: FloatArray | None
-    size_px: tuple[int, int] | None
+    Attributes:
+        is_motion_compensated: its points are recorded as seen at the sweep's stamp already.
+    """
+
+    ego_from_sensor: FloatArray | None = None
+    intrinsics: FloatArray | None = None
+    size_px: tuple[int, int] | None = None
+    is_motion_compensated: bool = False
 
 
 @dataclass(frozen=True)
@@ -292,7 +297,9 @@ class _GroupReading:
 
 def read_calibrations(reader: LoaderReader, scene_ids: Sequence[str]) -> dict[str, Calibration]:
     """Calibrations of the scenes' drives by ``calibrated_sensor_id``."""
-    columns = ["calibrated_sensor_id", "ego_from_sensor", "intrinsics", "width_px", "height_px"]
+    columns = [
+        "calibrated_sensor_id", "ego_from_sensor", "intrinsics", "width_px", "height_px", "is_motion_compensated",
+    ]  # fmt: skip
     rows = reader.rows("calibrated_sensor", scene_ids, columns)
     poses = pose_matrix(rows["ego_from_sensor"])
     found = {}
@@ -303,5 +310,18 @@ def read_calibrations(reader: LoaderReader, scene_ids: Sequence[str]) -> dict[st
             matrix_of(pose) if np.isfinite(pose).all() else None,
             np.reshape(np.asarray(k, np.float64), (3, 3)) if k is not None and len(k) == 9 else None,
             size if size[0] and size[1] else None,
+            bool(row["is_motion_compensated"]),
         )
+    return found
+
+
+def sensors_of(messages: pa.Table, calibrations: Mapping[str, Calibration]) -> list[Calibration | None]:
+    """What is known of the sensor at each message; None for nothing.
+
+    The extrinsics of a sensor that moves against the ego are the message's own, before any calibration's.
+    """
+    found: list[Calibration | None] = [calibrations.get(i or "") for i in messages["calibrated_sensor_id"].to_pylist()]
+    own = normalised(pose_matrix(messages["ego_from_sensor"]))
+    for row in np.flatnonzero(np.isfinite(own).all(axis=1)).tolist():
+        found[row] = replace(found[row] or Calibration(), ego_from_sensor=matrix_of(own[row]))
     return found

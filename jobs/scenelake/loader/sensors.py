@@ -132,7 +132,7 @@ def points_of(
     sensors: Sequence[Calibration | None],
     draws: Draws,
 ) -> Arrays:
-    """Points of cells (n, l, k): (..., max_points, columns) float32, 0 where nothing is, and the mask.
+    """Points of cells (n, l, k): (..., max_points, columns) float32, 0 where nothing is, and the masks.
 
     Raises:
         BadInputError: reason ``extrinsics_unknown``.
@@ -165,7 +165,11 @@ def points_of(
         points[cell][: len(cloud), 3:] = cloud[:, 3:]
         points[cell][: len(cloud), :3] = moved
         is_point[cell][: len(cloud)] = True
-    return {"": points, ".is_point": is_point}
+    if not stream.is_compensated:
+        return {"": points, ".is_point": is_point}
+    is_compensated = np.zeros(number.shape, np.bool_)
+    is_compensated[number >= 0] = store.is_compensated[numbers]
+    return {"": points, ".is_point": is_point, ".is_compensated": is_compensated}
 
 
 def boxes_of(boxes: Boxes, message: Int64Array, owner: Int64Array, draws: Draws, max_boxes: int) -> Arrays:

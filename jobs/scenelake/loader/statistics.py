@@ -1,8 +1,8 @@
 """Statistics for normalisation in one pass: mean, std, min, max, 1% and 99% of every number of every stream.
 
-Mean and variance by Chan, Golub and LeVeque's pairwise update (1979), equal to NumPy's within float64 rounding;
-quantiles of values by ``quantiles.QuantileSketch`` within its rank error; those of images from histograms of their
-256 grey levels, exactly. Parts of a release can be measured apart and merged.
+Mean and variance by ``timebase.moments``, equal to NumPy's within float64 rounding; quantiles of values by
+``quantiles.QuantileSketch`` within its rank error; those of images from histograms of their 256 grey levels, exactly.
+Parts of a release can be measured apart and merged.
 """
 
 import json
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scenelake.contracts.errors import BadInputError
 from scenelake.loader.config import Normalisation
 from scenelake.loader.quantiles import DEFAULT_K, QuantileSketch
+from scenelake.timebase.moments import RunningMoments
 
 FloatArray = NDArray[np.float64]
 QUANTILES = (0.01, 0.99)
@@ -81,15 +82,11 @@ class RunningValues:
 
     width: int
     k: int = DEFAULT_K
-    _count: NDArray[np.int64] = field(init=False)
-    _moments: FloatArray = field(init=False)
-    _bounds: FloatArray = field(init=False)
+    _moments: RunningMoments = field(init=False)
     _sketches: list[QuantileSketch] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._count = np.zeros(self.width, np.int64)
-        self._moments = np.zeros((2, self.width))
-        self._bounds = np.array([[np.inf], [-np.inf]]) * np.ones(self.width)
+        self._moments = RunningMoments(self.width)
         self._sketches = [QuantileSketch(self.k) for _ in range(self.width)]
 
     def update(self, values: NDArray[Any]) -> None:
@@ -101,44 +98,23 @@ class RunningValues:
         rows = np.asarray(values, np.float64).reshape(-1, np.shape(values)[-1])
         if rows.shape[1] != self.width:
             raise BadInputError(f"expected rows of {self.width} numbers, got {rows.shape[1]}", reason="width_changed")
-        if not len(rows):
-            return
-        is_finite = np.isfinite(rows)
-        count = is_finite.sum(axis=0)
-        safe = np.where(is_finite, rows, 0.0)
-        mean = safe.sum(axis=0) / np.maximum(count, 1)
-        squares = (np.where(is_finite, rows - mean, 0.0) ** 2).sum(axis=0)
-        low = np.where(is_finite, rows, np.inf).min(axis=0)
-        high = np.where(is_finite, rows, -np.inf).max(axis=0)
-        self._add(count, np.stack([mean, squares]), np.stack([low, high]))
+        is_finite = self._moments.update(rows)
         for sketch, column, good in zip(self._sketches, rows.T, is_finite.T, strict=True):
             sketch.update(column if good.all() else column[good])
 
     def merge(self, other: "RunningValues") -> None:
         """Takes all that another one was given."""
-        self._add(other._count, other._moments, other._bounds)
+        self._moments.merge(other._moments)
         for mine, theirs in zip(self._sketches, other._sketches, strict=True):
             mine.merge(theirs)
 
     def result(self) -> Statistics:
-        has = self._count > 0
-        mean, squares = self._moments
+        moments = self._moments
         quantiles = np.array([s.quantiles(QUANTILES) for s in self._sketches]).reshape(self.width, 2)
-        rows = (
-            mean, np.sqrt(squares / np.maximum(self._count, 1)), self._bounds[0], self._bounds[1],
+        return Statistics(
+            int(moments.count.max(initial=0)), moments.mean, moments.std, moments.min, moments.max,
             quantiles[:, 0], quantiles[:, 1],
         )  # fmt: skip
-        return Statistics(int(self._count.max(initial=0)), *(np.where(has, row, np.nan) for row in rows))
-
-    def _add(self, count: NDArray[np.int64], moments: FloatArray, bounds: FloatArray) -> None:
-        total = self._count + count
-        share = count / np.maximum(total, 1)
-        delta = moments[0] - self._moments[0]
-        self._moments[1] += moments[1] + delta**2 * self._count * share
-        self._moments[0] += delta * share
-        self._bounds[0] = np.minimum(self._bounds[0], bounds[0])
-        self._bounds[1] = np.maximum(self._bounds[1], bounds[1])
-        self._count = total
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from scenelake.contracts.modalities import Modality
 
@@ -22,8 +22,12 @@ class Verdict(StrEnum):
         return list(Verdict).index(self)
 
 
+LOST_SAMPLES = "time.clock_fault.lost"
+"""Name in the consequences of a clock fault that nobody repaired and that cost keyframes their match."""
+
+
 def _default_consequences() -> dict[str, Verdict]:
-    return {"no_keyframes": Verdict.QUARANTINE, "camera_undecodable": Verdict.QUARANTINE}
+    return {name: Verdict.QUARANTINE for name in ("no_keyframes", "camera_undecodable", LOST_SAMPLES)}
 
 
 def _default_rates() -> dict[Modality, float]:
@@ -38,7 +42,8 @@ class QualityPolicy(BaseModel):
     """Thresholds of every check, and the verdict that a failed check means.
 
     Attributes:
-        consequences: verdict of a failed check by its name; ``warn`` for every check that is not named.
+        consequences: verdict of a failed check by its name; for checks that are not named the default's, else
+            ``warn``.
         min_messages: a channel with fewer in the drive has no rate to fall short of.
         min_completeness: share of the messages that the channel's median period promises over its own span.
         min_coverage: share of the scene that lies between the channel's first and last message.
@@ -50,11 +55,13 @@ class QualityPolicy(BaseModel):
             because no free-running sensor can be nearer than that for certain.
         default_max_median_sync_error_ns: for other modalities.
         max_undecodable_share: of a camera's messages; above it what is left is no view of the drive.
+        max_lost_sample_share: of a scene's keyframes that may lack their match with a channel because of a clock
+            fault that nobody repaired, before ``time.clock_fault.lost`` rules.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: str = "quality-1"
+    version: str = "quality-2"
     consequences: dict[str, Verdict] = Field(default_factory=_default_consequences)
     min_messages: int = Field(default=3, ge=1)
     min_completeness: float = Field(default=0.9, ge=0.0, le=1.0)
@@ -66,6 +73,12 @@ class QualityPolicy(BaseModel):
     max_median_sync_error_ns: dict[Modality, int] = Field(default_factory=_default_sync_errors)
     default_max_median_sync_error_ns: int = Field(default=60 * _MS, gt=0)
     max_undecodable_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    max_lost_sample_share: float = Field(default=0.1, ge=0.0, le=1.0)
+
+    @field_validator("consequences")
+    @classmethod
+    def _over_the_defaults(cls, given: dict[str, Verdict]) -> dict[str, Verdict]:
+        return _default_consequences() | given
 
     def consequence(self, check_name: str) -> Verdict:
         """What failing this check means for the scene."""

@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from scenelake.contracts.errors import ScenelakeError
-from scenelake.contracts.modalities import Modality
+from scenelake.contracts.modalities import Modality, TimestampBasis
 from scenelake.contracts.stages import ChannelClock, DropOutcome
+from scenelake.contracts.tables import GOLD
 from scenelake.quality.config import QualityPolicy, Verdict
+from scenelake.timebase.arrays import Int64Array
+
+_NO_TIME = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,7 @@ class ChannelInScene:
         nbr_distinct: messages with a stamp of their own.
         largest_step_ns: longest time between two messages in a row; 0 with one message.
         largest_step_start_ns: where that step begins.
+        leads_ns: by recorded clock (sensor, publish, log): the least that it shows less the ruling time.
     """
 
     nbr_messages: int
@@ -30,6 +36,7 @@ class ChannelInScene:
     last_ns: int
     largest_step_ns: int
     largest_step_start_ns: int
+    leads_ns: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ class DriveFacts:
         clocks: by channel.
         sync_index, sync_error: synchronise's tables.
         outcomes: decode's answers for the objects that make the drive, copies left out.
+        samples, clock_faults: synchronise's tables.
     """
 
     scenes: tuple[SceneFacts, ...]
@@ -65,6 +73,8 @@ class DriveFacts:
     sync_index: pa.Table
     sync_error: pa.Table
     outcomes: tuple[DropOutcome, ...]
+    samples: pa.Table = field(default_factory=GOLD["sample"].schema.empty_table)
+    clock_faults: pa.Table = field(default_factory=GOLD["clock_fault"].schema.empty_table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +103,17 @@ def judged(
     threshold: float | None,
     reason: str,
     evidence: Mapping[str, Any],
+    consequence: str | None = None,
 ) -> Finding:
     """A finding whose verdict is pass, or what the policy says of failing this check.
 
     Args:
         check: name and version.
         reason: what is wrong, for a person; dropped when nothing is.
+        consequence: under which name the policy has the verdict; the check's own where None.
     """
     name, version = check
-    verdict = Verdict.PASS if is_good else policy.consequence(name)
+    verdict = Verdict.PASS if is_good else policy.consequence(consequence or name)
     why = None if is_good else reason
     return Finding(scene, channel, name, version, measured, threshold, verdict, why, evidence)
 
@@ -113,20 +125,24 @@ def scene_facts(scenes: pa.Table, sample_data: pa.Table) -> tuple[SceneFacts, ..
         ScenelakeError: when a row of ``sample_data`` names a scene that ``scenes`` lacks.
     """
     rows = scenes.to_pylist()
-    scene_codes, scene_names = _codes(sample_data["scene_id"])
+    scene_codes, scene_names = codes_of(sample_data["scene_id"])
     unknown = set(scene_names) - {row["scene_id"] for row in rows}
     if unknown:
         raise ScenelakeError(f"sample_data: expected scenes of the scene table, got also {', '.join(sorted(unknown))}")
-    channel_codes, channel_names = _codes(sample_data["channel"])
-    object_codes, object_names = _codes(sample_data["object_sha256"])
+    channel_codes, channel_names = codes_of(sample_data["channel"])
+    object_codes, object_names = codes_of(sample_data["object_sha256"])
     channels: dict[str, dict[str, ChannelInScene]] = {row["scene_id"]: {} for row in rows}
     stamps = np.asarray(sample_data["timestamp_ns"].combine_chunks().to_numpy(zero_copy_only=False), np.int64)
+    leads = {str(basis): _leads_ns(sample_data, basis) for basis in TimestampBasis}
     group = scene_codes * max(len(channel_names), 1) + channel_codes
     order = np.lexsort((stamps, group))
     bounds = np.flatnonzero(np.diff(group[order], prepend=-1, append=-1))
     for first, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         scene, channel = divmod(int(group[order[first]]), len(channel_names))
-        channels[scene_names[scene]][channel_names[channel]] = _channel_in_scene(stamps[order[first:end]])
+        mine = order[first:end]
+        least = {basis: int(lead_ns[mine].min()) for basis, lead_ns in leads.items()}
+        found = _channel_in_scene(stamps[mine], {basis: ns for basis, ns in least.items() if ns != _NO_TIME})
+        channels[scene_names[scene]][channel_names[channel]] = found
     objects: dict[str, set[str]] = {row["scene_id"]: set() for row in rows}
     for pair in np.unique(scene_codes * max(len(object_names), 1) + object_codes).tolist():
         scene, item = divmod(pair, len(object_names))
@@ -142,12 +158,19 @@ def scene_facts(scenes: pa.Table, sample_data: pa.Table) -> tuple[SceneFacts, ..
     )
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[str]]:
+def _leads_ns(sample_data: pa.Table, basis: TimestampBasis) -> Int64Array:
+    """What a recorded clock shows less the ruling time: (n,); ``_NO_TIME`` where it shows nothing."""
+    leads = pc.subtract(sample_data[f"{basis}_time_ns"], sample_data["timestamp_ns"])
+    return np.asarray(pc.fill_null(leads, _NO_TIME), np.int64)
+
+
+def codes_of(column: pa.ChunkedArray) -> tuple[Int64Array, list[str]]:
+    """A column's values as positions (n,) in the list of its distinct ones, and that list."""
     encoded = column.combine_chunks().dictionary_encode()
     return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64), encoded.dictionary.to_pylist()
 
 
-def _channel_in_scene(sorted_ns: np.ndarray[Any, np.dtype[np.int64]]) -> ChannelInScene:
+def _channel_in_scene(sorted_ns: Int64Array, leads_ns: Mapping[str, int]) -> ChannelInScene:
     steps = np.diff(sorted_ns)
     widest = int(steps.argmax()) if len(steps) else 0
     return ChannelInScene(
@@ -157,6 +180,7 @@ def _channel_in_scene(sorted_ns: np.ndarray[Any, np.dtype[np.int64]]) -> Channel
         last_ns=int(sorted_ns[-1]),
         largest_step_ns=int(steps[widest]) if len(steps) else 0,
         largest_step_start_ns=int(sorted_ns[widest]),
+        leads_ns=leads_ns,
     )
 
 

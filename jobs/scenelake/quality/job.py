@@ -27,7 +27,7 @@ NBR_DRIVES_AT_ONCE = 3
 
 def judge(context: StageContext) -> StageOutcome:
     """The stage's function."""
-    policy = QualityPolicy()
+    policy = context.policy(QualityPolicy)
     verdicts: Counter[str] = Counter()
     lines = read_json(context.objects, f"{context.stage_uri(Stage.SYNCHRONISE)}/drives.json")
     plans = [plan for plan in (DrivePlan(**line) for line in lines) if plan.decoded]
@@ -59,11 +59,13 @@ def read_facts(objects: Objects, source: str, plan: DrivePlan) -> DriveFacts:
     with ThreadPoolExecutor(NBR_READERS) as pool:
         documents = pool.map(lambda uri: read_json(objects, f"{uri}/outcome.json"), plan.decoded.values())
         outcomes = [DropOutcome.from_json(document) for document in documents]
-    scenes, sample_data, sync_index, sync_error = (
-        read_table(objects, f"{source}/{name}.parquet") for name in ("scene", "sample_data", "sync_index", "sync_error")
-    )
+    names = ("scene", "sample_data", "sync_index", "sync_error", "sample", "clock_fault")
+    scenes, sample_data, *rest = (read_table(objects, f"{source}/{name}.parquet") for name in names)
+    sync_index, sync_error, samples, clock_faults = rest
     by_channel = {clock.channel: clock for clock in clocks}
-    return DriveFacts(scene_facts(scenes, sample_data), by_channel, sync_index, sync_error, tuple(outcomes))
+    return DriveFacts(
+        scene_facts(scenes, sample_data), by_channel, sync_index, sync_error, tuple(outcomes), samples, clock_faults
+    )
 
 
 def main() -> int:

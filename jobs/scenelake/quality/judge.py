@@ -11,6 +11,7 @@ from scenelake.contracts.ids import canonical_json
 from scenelake.contracts.stages import SCENE_VERDICT_SCHEMA
 from scenelake.contracts.tables import GOLD
 from scenelake.quality.clock_checks import check_clocks
+from scenelake.quality.clock_fault_checks import check_clock_faults
 from scenelake.quality.config import QualityPolicy, Verdict
 from scenelake.quality.decode_checks import check_bad_bytes, check_channels_read
 from scenelake.quality.evidence import DriveFacts, Finding
@@ -34,6 +35,7 @@ CHECKS: tuple[Check, ...] = (
     check_gaps,
     check_rates,
     check_clocks,
+    check_clock_faults,
     check_match_share,
     check_sync_error,
     check_channels_read,

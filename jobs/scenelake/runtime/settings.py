@@ -7,6 +7,7 @@ find the running stack.
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -35,6 +36,7 @@ class Settings:
         quiet_seconds: how long a recording of many objects, without a complete manifest, waits after its newest
             part before it is built as it is. At most 900, the longest that a queue delays a ring.
         doorbell_visibility_seconds, event_visibility_seconds: how long a received message of the queue is hidden.
+        policy: absolute path or ``s3://`` URI of the team's policy (``runtime.policy``); empty for the defaults.
         faults: folder of the fault battery (``runtime.faults``); empty everywhere else.
     """
 
@@ -60,6 +62,7 @@ class Settings:
     quiet_seconds: int = 60
     doorbell_visibility_seconds: int = 360
     event_visibility_seconds: int = 180
+    policy: str = ""
     faults: str = ""
     image_digest: str | None = None
     airflow_url: str = ""
@@ -154,6 +157,12 @@ def load_stack_config(environment: Mapping[str, str] | None = None) -> StackConf
         if name in numbers and not 1 <= numbers[name] <= 65535:
             raise ConfigurationError(f"SCENELAKE_{name.upper()}: expected a port from 1 to 65535, got {numbers[name]}")
     return StackConfig(home=home_folder(env), repository=repository.absolute(), **numbers)
+
+
+def has_display(environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> bool:
+    """Whether a window can be opened: on Linux where X11 or Wayland is named, elsewhere always."""
+    env = os.environ if environment is None else environment
+    return not platform.startswith("linux") or bool(env.get("DISPLAY") or env.get("WAYLAND_DISPLAY"))
 
 
 def environment_for(changes: Mapping[str, str], *, without: tuple[str, ...] = ()) -> dict[str, str]:

@@ -20,11 +20,13 @@ from scenelake.serialise.merkle import release_root
 from scenelake.serialise.releases import (
     ReleaseObjects,
     latest_release,
+    noted_release,
     read_release,
     release_of_batch,
     scene_delta,
     write_release,
 )
+from scenelake.serialise.splits import with_splits
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,10 @@ class BatchCommit:
     Attributes:
         recipe: see ``contracts.releases.Release``.
         now_ns: clock for ``committed_at_ns``.
-        fence: raises FencedError when a later attempt holds the batch; called right before the release is written.
+        fence: called with a release's id right before it is written. Notes it in the ledger, for a process that dies
+            in between must not leave a release that nobody knows of; raises FencedError when a later attempt holds
+            the batch.
+        noted_release_id: the release that an earlier try noted so.
     """
 
     batch_id: str
@@ -44,7 +49,8 @@ class BatchCommit:
     recipe: str
     drives: tuple[DriveRows, ...]
     now_ns: Callable[[], int]
-    fence: Callable[[], None]
+    fence: Callable[[str], None]
+    noted_release_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +81,36 @@ def commit_batch(
         TransientError: other batches won every number tried for.
         CommitStateUnknownError, FencedError: see ``Committer.commit`` and ``BatchCommit.fence``.
     """
+    noted = batch.noted_release_id
     with ThreadPoolExecutor(config.nbr_threads) as pool:
         for _ in range(config.max_rebases):
             parent = latest_release(objects, paths)
-            if parent is not None and parent.batch_id == batch.batch_id:
-                return _already_there(batch, committer, objects, paths, parent, config)
+            is_own = parent is not None and parent.batch_id == batch.batch_id
+            made = parent if is_own else noted_release(objects, paths, noted, batch.batch_id)
+            if made is not None:
+                return _already_there(made, parent, committer, objects, paths)
             number = parent.number + 1 if parent else 1
             token = CommitToken(batch.batch_id, batch.attempt, release_id(number))
             pins = parent.tables if parent else {}
-            changes = batch_changes(batch.drives, parent, token)
+            changes = batch_changes(batch.drives, parent, token, committer, config)
             commits = list(pool.map(lambda c: committer.commit(c, token, pins.get(c.table.name)), changes))  # noqa: B023
             touched = {c.table.name: pin for c, pin in zip(changes, commits, strict=True) if pin is not None}
             if not touched:
-                return _already_there(batch, committer, objects, paths, parent, config)
+                made = release_of_batch(objects, paths, parent, batch.batch_id, config.lookback_releases)
+                return _already_there(made, parent, committer, objects, paths)
             release = _release(batch, parent, number, {**pins, **touched})
-            batch.fence()
+            batch.fence(release.release_id)
             if write_release(objects, paths, release):
                 list(pool.map(lambda item: committer.publish(dict([item]), number), touched.items()))  # noqa: B023
                 return Committed(release, parent, touched)
-            log.info("another batch took the release number, starting over", extra={"release_id": release.release_id})
+            noted = release.release_id
+            log.info("the release number was taken, starting over", extra={"release_id": release.release_id})
     raise TransientError(f"batch {batch.batch_id}: other batches took {config.max_rebases} release numbers in a row")
 
 
 def _already_there(
-    batch: BatchCommit,
-    committer: Committer,
-    objects: ReleaseObjects,
-    paths: LakePaths,
-    parent: Release | None,
-    config: SerialiseConfig,
+    release: Release | None, parent: Release | None, committer: Committer, objects: ReleaseObjects, paths: LakePaths
 ) -> Committed:
-    release = release_of_batch(objects, paths, parent, batch.batch_id, config.lookback_releases)
     if release is None or parent is None:
         return Committed(None, parent)
     committer.publish(parent.tables, parent.number)
@@ -113,10 +118,17 @@ def _already_there(
     return Committed(release, parent, {t: p for t, p in release.tables.items() if before.get(t) != p})
 
 
-def batch_changes(drives: Sequence[DriveRows], parent: Release | None, token: CommitToken) -> list[TableChange]:
+def batch_changes(
+    drives: Sequence[DriveRows],
+    parent: Release | None,
+    token: CommitToken,
+    committer: Committer,
+    config: SerialiseConfig,
+) -> list[TableChange]:
     """What each gold table shall hold for the batch's drives, given what the parent release holds.
 
-    Scenes whose content hash is the parent's stay as they are.
+    Scenes whose content hash is the parent's stay as they are. Of ``release_scene``, other drives are stated too
+    where a duplicate in the batch moves them to another split.
     """
     owners = tuple(sorted(d.drive_id for d in drives))
     before = {s: h for s, (drive, h) in parent.scenes.items() if drive in owners} if parent else {}
@@ -128,11 +140,10 @@ def batch_changes(drives: Sequence[DriveRows], parent: Release | None, token: Co
         if len(changed) or set(before) - kept:
             changes.append(TableChange(GOLD[name], changed, owners=owners, kept_scenes=kept))
     for name in DRIVE_TABLES:
-        rows = _rows(drives, name)
         if name == "release_scene":
-            at = rows.column_names.index("release_id")
-            rows = rows.set_column(at, rows.schema.field(at), pa.array([token.release_id] * len(rows), pa.string()))
-        changes.append(TableChange(GOLD[name], rows, owners=owners))
+            changes.append(_release_scenes(_rows(drives, name), owners, parent, token, committer, config))
+        else:
+            changes.append(TableChange(GOLD[name], _rows(drives, name), owners=owners))
     files = [f for d in drives for f in d.payload_files]
     for name in SLOTTED_TABLES:
         wanted = {f.uri: f for f in files if f.table == name}
@@ -144,6 +155,28 @@ def batch_changes(drives: Sequence[DriveRows], parent: Release | None, token: Co
             )  # fmt: skip
             changes.append(change)
     return changes
+
+
+def _release_scenes(
+    stated: pa.Table,
+    owners: tuple[str, ...],
+    parent: Release | None,
+    token: CommitToken,
+    committer: Committer,
+    config: SerialiseConfig,
+) -> TableChange:
+    table = GOLD["release_scene"]
+    pin = parent.tables.get(table.name) if parent else None
+
+    def parent_rows(columns: Sequence[str], where: str, values: Sequence[str] | None = None) -> pa.Table:
+        if pin is None:
+            return table.schema.empty_table().select(list(columns))
+        return committer.rows(table, pin, columns, where, values)
+
+    rows = with_splits(stated, owners, parent_rows, config)
+    at = rows.column_names.index("release_id")
+    rows = rows.set_column(at, rows.schema.field(at), pa.array([token.release_id] * len(rows), pa.string()))
+    return TableChange(table, rows, owners=tuple(sorted({*owners, *rows["drive_id"].unique().to_pylist()})))
 
 
 def _rows(drives: Sequence[DriveRows], name: str) -> pa.Table:

@@ -215,7 +215,7 @@ def _json_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _release_scenes(given: DriveInput, scenes: Mapping[str, str], verdicts: Mapping[str, str]) -> pa.Table:
-    """Policy about the accepted scenes; ``release_id`` is filled in by the commit."""
+    """Policy about the accepted scenes; the commit fills in ``release_id`` and the split."""
     stated = {r["scene_id"]: r["reason"] for r in given.tables["scene_verdict"].to_pylist()} if scenes else {}
     rows = [
         {
@@ -226,7 +226,6 @@ def _release_scenes(given: DriveInput, scenes: Mapping[str, str], verdicts: Mapp
             "is_kept": True,
             "kept_because": f"quality says {verdicts[scene['scene_id']]}"
             + (f": {stated[scene['scene_id']]}" if stated[scene["scene_id"]] else ""),
-            "split_group": scene["drive_id"],
             "drive_date": scene["drive_date"],
         }
         for scene in _table(given, "scene").to_pylist()

@@ -37,12 +37,13 @@ _OF_STAGE = {
 }  # fmt: skip
 
 
-def serialise(context: StageContext, config: SerialiseConfig | None = None) -> StageOutcome:
+def serialise(context: StageContext) -> StageOutcome:
     """Runs the stage on one attempt of a batch."""
-    config = config or SerialiseConfig()
+    config = context.policy(SerialiseConfig)
     plans = [DrivePlan(**p) for p in read_json(context.objects, f"{context.stage_uri(Stage.SYNCHRONISE)}/drives.json")]
     drops = [DecodedDrop(**d) for d in read_json(context.objects, f"{context.stage_uri(Stage.DECODE)}/drops.json")]
     arguments = context.arguments
+    held = context.ledger.batch(arguments.batch_id)
     with ThreadPoolExecutor(config.nbr_threads) as pool:
         inputs = [_drive_input(context, plan, pool) for plan in plans]
         drives = tuple(drive_rows(i, context.settings.quarantine_uri) for i in inputs)
@@ -54,16 +55,17 @@ def serialise(context: StageContext, config: SerialiseConfig | None = None) -> S
         recipe=_recipe(context, config),
         drives=drives,
         now_ns=now_ns,
-        fence=lambda: _fence(context),
+        fence=lambda release_id: _fence(context, release_id),
+        noted_release_id=held.release_id if held else None,
     )
     committed = commit_batch(batch, committer(context.settings), context.objects, context.paths, config)
-    if committed.release is not None:
-        context.ledger.note_release(arguments.batch_id, arguments.attempt, committed.release.release_id)
     return _answer(context, config, drops, inputs, drives, committed)
 
 
-def _fence(context: StageContext) -> None:
-    context.ledger.renew(context.arguments.batch_id, context.arguments.attempt, now_ns())
+def _fence(context: StageContext, release_id: str) -> None:
+    arguments = context.arguments
+    context.ledger.renew(arguments.batch_id, arguments.attempt, now_ns())
+    context.ledger.note_release(arguments.batch_id, arguments.attempt, release_id)
 
 
 def _drive_input(context: StageContext, plan: DrivePlan, pool: ThreadPoolExecutor) -> DriveInput:

@@ -75,6 +75,17 @@ def release_of_batch(
     return None
 
 
+def noted_release(objects: ReleaseObjects, paths: LakePaths, release_id: str | None, batch_id: str) -> Release | None:
+    """The release that the ledger has noted for a batch, if it was written and no other batch took its number."""
+    if release_id is None:
+        return None
+    try:
+        found = load_release(objects, paths, release_id)
+    except BadInputError:
+        return None
+    return found if found.batch_id == batch_id else None
+
+
 def scene_delta(parent: Mapping[str, tuple[str, str]], scenes: Mapping[str, tuple[str, str]]) -> ReleaseDelta:
     """What changed between two ``{scene_id: (drive_id, content_hash)}``."""
     return ReleaseDelta(

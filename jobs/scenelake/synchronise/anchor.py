@@ -35,7 +35,7 @@ def anchor_columns(ego: EgoPoses, gnss: pa.Table, tree: TransformTree, config: S
             is_earth = ego.frame_id in EARTH_FRAMES
             why = "the world frame is Earth-centred" if is_earth else "no GNSS fix" if ego.channel else "no ego pose"
             return columns | {"anchor_source": f"none: {why}"}
-        poses = ego.trajectory.at(fixes.stamps_ns)
+        poses = ego.near(fixes.stamps_ns).at(fixes.stamps_ns)
         used = poses.is_valid
         antenna_m = transform(poses.values[used], np.broadcast_to(fixes.lever_m, (int(used.sum()), 3)))
         found = fit_anchor(antenna_m, fixes.geodetic[used])

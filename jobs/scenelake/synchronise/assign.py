@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-import pyarrow as pa
 
 from scenelake.contracts import ids
 from scenelake.contracts.modalities import Modality
@@ -23,98 +22,113 @@ from scenelake.synchronise.scenes import (
 )
 from scenelake.synchronise.streams import Stream
 from scenelake.timebase.arrays import BoolArray, Int64Array
+from scenelake.timebase.blocks import blocks
 from scenelake.timebase.slots import SECOND_NS, slot_window, slots_of
-from scenelake.timebase.windows import Window, window_of
+from scenelake.timebase.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Scenes of a drive and the message rows in them.
+    """Scenes of a drive. A usable message belongs to the one whose window holds its stamp.
 
     Attributes:
         reference: channel whose rows are the keyframes; None for a fixed grid.
         scenes: in order of time; each holds at least one message.
         scene_ids: one per scene.
         extents: one per scene: its window clipped to its messages.
-        scene_of_row: over the index; -1 for undecodable rows and rows outside every scene.
-        is_usable: over the index: decoded or raw.
+        starts_ns, ends_ns: (k,) int64 half-open windows of the scenes.
     """
 
     reference: Stream | None
     scenes: tuple[SceneWindow, ...]
     scene_ids: tuple[str, ...]
     extents: tuple[Window, ...]
-    scene_of_row: Int64Array
-    is_usable: BoolArray
+    starts_ns: Int64Array
+    ends_ns: Int64Array
 
     @property
     def is_episodic(self) -> bool:
         return bool(self.scenes) and self.scenes[0].kind == "episode"
 
-    @property
-    def is_assigned(self) -> BoolArray:
-        return self.scene_of_row >= 0
+    def scene_of(self, timestamps_ns: Int64Array) -> Int64Array:
+        """The scene that holds each stamp, -1 for none: (n,) int64."""
+        if not self.scenes:
+            return np.full(len(timestamps_ns), -1, np.int64)
+        scene = np.searchsorted(self.starts_ns, timestamps_ns, side="right") - 1
+        is_inside = (scene >= 0) & (timestamps_ns < self.ends_ns[np.maximum(scene, 0)])
+        return np.where(is_inside, scene, -1).astype(np.int64)
+
+    def is_inside(self, timestamps_ns: Int64Array) -> BoolArray:
+        """Which stamps lie in a scene: (n,)."""
+        return np.asarray(self.scene_of(timestamps_ns) >= 0)
 
 
 def assign(
-    drive_id: str,
-    streams: Mapping[str, Stream],
-    timestamps_ns: Int64Array,
-    marks: Sequence[EpisodeMark],
-    config: SynchroniseConfig,
+    drive_id: str, streams: Mapping[str, Stream], marks: Sequence[EpisodeMark], config: SynchroniseConfig
 ) -> Assignment:
     """Cuts a drive into scenes and puts every usable message into one or none.
 
     Args:
-        timestamps_ns: over the index, of every row.
         marks: the drive's episode marks; any start among them makes it a drive of episodes.
     """
     is_episodic = any(m.event == "start" for m in marks)
     reference = choose_reference(streams, is_episodic=is_episodic)
-    is_usable = np.zeros(len(timestamps_ns), np.bool_)
-    for stream in streams.values():
-        is_usable[stream.rows] = True
     if is_episodic:
-        windows = cut_episodes(marks, int(timestamps_ns[is_usable].max()))
+        windows = cut_episodes(marks, max(int(s.sorted_ns[-1]) for s in streams.values() if len(s)))
     else:
         windows = cut_segments(streams, reference)
-    position = np.where(is_usable, window_of(timestamps_ns, tuple(s.window for s in windows)), -1)
-    present = np.unique(position[position >= 0])
-    renumbered = np.full(len(windows) + 1, -1, np.int64)
-    renumbered[present] = np.arange(len(present))
-    scene_of_row = renumbered[position]
+    starts_ns, ends_ns = (
+        np.array([getattr(s.window, name) for s in windows], np.int64) for name in ("start_ns", "exclusive_end_ns")
+    )
+    if np.any(starts_ns[1:] < ends_ns[:-1]):
+        raise ValueError("scenes: expected sorted and disjoint windows")
+    first_ns, last_ns = _first_and_last(streams, starts_ns, ends_ns)
+    present = np.flatnonzero(first_ns <= last_ns)
+    extents = zip(first_ns[present].tolist(), last_ns[present].tolist(), strict=True)
     scenes = tuple(windows[i] for i in present.tolist())
     return Assignment(
         reference=reference,
         scenes=scenes,
         scene_ids=tuple(ids.scene_id(drive_id, s.position, config.segmentation_policy) for s in scenes),
-        extents=_extents(scene_of_row, timestamps_ns, len(scenes)),
-        scene_of_row=scene_of_row,
-        is_usable=is_usable,
+        extents=tuple(Window(a, b + 1) for a, b in extents),
+        starts_ns=starts_ns[present],
+        ends_ns=ends_ns[present],
     )
 
 
-def _extents(scene_of_row: Int64Array, timestamps_ns: Int64Array, count: int) -> tuple[Window, ...]:
-    inside = scene_of_row >= 0
-    first = np.full(count, np.iinfo(np.int64).max)
-    last = np.full(count, np.iinfo(np.int64).min)
-    np.minimum.at(first, scene_of_row[inside], timestamps_ns[inside])
-    np.maximum.at(last, scene_of_row[inside], timestamps_ns[inside])
-    return tuple(Window(a, b + 1) for a, b in zip(first.tolist(), last.tolist(), strict=True))
+def _first_and_last(
+    streams: Mapping[str, Stream], starts_ns: Int64Array, ends_ns: Int64Array
+) -> tuple[Int64Array, Int64Array]:
+    """Least and largest stamp in each window; the first after the second where there is none."""
+    first_ns = np.full(len(starts_ns), np.iinfo(np.int64).max)
+    last_ns = np.full(len(starts_ns), np.iinfo(np.int64).min)
+    for stream in streams.values():
+        low, high = (np.searchsorted(stream.sorted_ns, bounds) for bounds in (starts_ns, ends_ns))
+        some = np.flatnonzero(low < high)
+        first_ns[some] = np.minimum(first_ns[some], stream.sorted_ns[low[some]])
+        last_ns[some] = np.maximum(last_ns[some], stream.sorted_ns[high[some] - 1])
+    return first_ns, last_ns
 
 
-def data_stretches(assignment: Assignment, timestamps_ns: Int64Array) -> list[list[Window]]:
+def data_stretches(assignment: Assignment, streams: Mapping[str, Stream]) -> list[list[Window]]:
     """Per scene, the 20 s slots that hold messages of it, in order and clipped to its extent."""
-    rows = np.flatnonzero(assignment.is_assigned)
-    scene_of, slot_of = assignment.scene_of_row[rows], slots_of(timestamps_ns[rows])
-    # Messages of a channel stay in a slot for a while: only where one leaves it is there something new.
-    is_new = np.concatenate([[True], (np.diff(scene_of) != 0) | (np.diff(slot_of) != 0)])[: len(rows)]
-    pairs = np.unique(np.stack([scene_of[is_new], slot_of[is_new]]), axis=1)
-    found: list[list[Window]] = [[] for _ in assignment.scenes]
-    for scene, slot in pairs.T.tolist():
-        extent, window = assignment.extents[scene], slot_window(slot)
-        start_ns = max(extent.start_ns, window.start_ns)
-        found[scene].append(Window(start_ns, min(extent.exclusive_end_ns, window.exclusive_end_ns)))
+    held: list[set[int]] = [set() for _ in assignment.scenes]
+    for stream in streams.values():
+        for start, end in blocks(len(stream)):
+            stamps_ns = stream.sorted_ns[start:end]
+            scene_of, slot_of = assignment.scene_of(stamps_ns), slots_of(stamps_ns)
+            is_new = np.concatenate([[True], (np.diff(scene_of) != 0) | (np.diff(slot_of) != 0)]) & (scene_of >= 0)
+            for scene, slot in zip(scene_of[is_new].tolist(), slot_of[is_new].tolist(), strict=True):
+                held[scene].add(slot)
+    found: list[list[Window]] = []
+    for extent, slots in zip(assignment.extents, held, strict=True):
+        windows = [slot_window(slot) for slot in sorted(slots)]
+        found.append(
+            [
+                Window(max(extent.start_ns, w.start_ns), min(extent.exclusive_end_ns, w.exclusive_end_ns))
+                for w in windows
+            ]
+        )
     return found
 
 
@@ -131,7 +145,7 @@ def measure_clocks(
     Args:
         models: of the clocks as recorded, by channel.
     """
-    against = reference or max(fixed_grid_streams(streams), key=lambda s: (len(s.rows), s.channel), default=None)
+    against = reference or max(fixed_grid_streams(streams), key=lambda s: (len(s), s.channel), default=None)
     latched = (Modality.CALIBRATION, Modality.EPISODE, Modality.LANGUAGE)
     clocks = [
         channel_clock(s, None if s.modality in latched else against, config, models.get(s.channel))
@@ -140,29 +154,16 @@ def measure_clocks(
     return tuple(clock for clock in clocks if clock is not None)
 
 
-def unassigned_reasons(
-    streams: Mapping[str, Stream], clocks: Sequence[ChannelClock], assignment: Assignment
-) -> tuple[Int64Array, list[str]]:
-    """Reason code per index row (-1 where it is in a scene or undecodable) and the reasons' texts."""
+def unassigned_reasons(clocks: Sequence[ChannelClock], assignment: Assignment) -> tuple[str, dict[str, str]]:
+    """Why messages are in no scene: of most channels, and of those whose clock says more."""
     if assignment.is_episodic:
         usual = "outside_every_episode"
     elif assignment.reference is not None:
         usual = "no_reference_data_in_slot"
     else:
         usual = "no_channel_that_makes_scenes"
-    reasons = [usual]
-    codes = np.where(assignment.is_usable & ~assignment.is_assigned, 0, -1).astype(np.int64)
-    for clock in clocks:
-        if clock.offset_from_reference_ns is not None:
-            rows = streams[clock.channel].rows
-            outside = rows[codes[rows] >= 0]
-            codes[outside] = len(reasons)
-            reasons.append(f"clock_offset_from_reference: {clock.offset_from_reference_ns / SECOND_NS:+.2f} s")
-    return codes, reasons
-
-
-def assigned_table(index: pa.Table, assignment: Assignment) -> tuple[pa.Table, Int64Array]:
-    """Index rows that are in a scene, in the order of the index; and their positions in it."""
-    is_assigned = assignment.is_assigned
-    rows = np.flatnonzero(is_assigned)
-    return (index if len(rows) == len(index) else index.filter(pa.array(is_assigned))), rows
+    return usual, {
+        clock.channel: f"clock_offset_from_reference: {clock.offset_from_reference_ns / SECOND_NS:+.2f} s"
+        for clock in clocks
+        if clock.offset_from_reference_ns is not None
+    }

@@ -1,8 +1,9 @@
-"""Synchronises one drive: pure, from Arrow tables to Arrow tables."""
+"""Synchronises one drive: pure, from rows of tables to rows of tables, some at a time."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,22 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scenelake.contracts import ids
-from scenelake.contracts.stages import UNASSIGNED_SCHEMA, ChannelClock, ClockFault, DropVerdict
+from scenelake.contracts.stages import CLOCK_SEGMENT_SCHEMA, SYNC_ERROR_SCHEMA, UNASSIGNED_SCHEMA, ChannelClock
 from scenelake.contracts.tables import GOLD, decoded_schema
-from scenelake.geometry.arrow_poses import pose_array
+from scenelake.geometry.transform_tree import TransformTree
 from scenelake.synchronise.anchor import anchor_columns
-from scenelake.synchronise.assign import (
-    Assignment,
-    assign,
-    assigned_table,
-    data_stretches,
-    measure_clocks,
-    unassigned_reasons,
-)
+from scenelake.synchronise.assign import Assignment, assign, data_stretches, measure_clocks, unassigned_reasons
+from scenelake.synchronise.candidates import CandidateSource, matched_modality
 from scenelake.synchronise.clock_faults import find_faults
-from scenelake.synchronise.clock_model import ClockModel, model_clock
+from scenelake.synchronise.clock_model import model_clock
 from scenelake.synchronise.clock_tables import fault_table, segment_table
 from scenelake.synchronise.config import SynchroniseConfig
+from scenelake.synchronise.drive_rows import drive_columns, raw_object_rows, scene_rows
 from scenelake.synchronise.drives import (
     COMPENSATED_METADATA,
     DriveInput,
@@ -33,85 +29,97 @@ from scenelake.synchronise.drives import (
     drive_metadata,
     recording_sequence,
 )
-from scenelake.synchronise.ego_poses import find_ego_poses
+from scenelake.synchronise.ego_poses import EgoPoses, find_ego_poses
 from scenelake.synchronise.geometry import ChannelCalibrations, calibrate
-from scenelake.synchronise.keyframes import keyframes_of
-from scenelake.synchronise.repair import repair_times
+from scenelake.synchronise.keyframes import Keyframes, keyframes_of
+from scenelake.synchronise.message_rows import READ, MessageRows
+from scenelake.synchronise.repair import Repaired, repair_times, shift_rows
+from scenelake.synchronise.row_sources import TableRows, read_all
 from scenelake.synchronise.rows import choose, table_from_columns, table_of
 from scenelake.synchronise.scenes import EpisodeMark, choose_reference
-from scenelake.synchronise.streams import LEFT_OUT, Stream, column_ns, recording_order, streams_of
-from scenelake.synchronise.sync_index import DriveSamples, build_sync_error, build_sync_index, sample_columns
+from scenelake.synchronise.streams import DriveStreams, Stream, column_ns, read_streams
+from scenelake.synchronise.sync_index import (
+    SceneSamples,
+    build_sync_error,
+    build_sync_index,
+    measured_channels,
+    sample_columns,
+)
 from scenelake.synchronise.transforms import transform_tree
 from scenelake.synchronise.values import rows_by_id
-from scenelake.timebase.arrays import Int64Array
+from scenelake.timebase.scratch import IN_MEMORY, Scratch
 from scenelake.timebase.slots import drive_date_of
 
+SAMPLES_AT_ONCE = 4096
+"""Samples of scenes that are matched together."""
+SLOW_TABLES = ("transform", "gnss", "calibration", "episode", "language")
+"""Tables that are in memory as a whole."""
 
-def synchronise_drive(drive: DriveInput, config: SynchroniseConfig) -> SynchronisedDrive:
-    """Makes every table of a drive that synchronise owns (``contracts.stages``), and its clocks.
+Write = Callable[[str, pa.Table], None]
+"""Takes some rows of a table, whose name it is told; texts may be dictionary-encoded."""
+
+_HANDED_OVER = {
+    "sync_error": SYNC_ERROR_SCHEMA, "unassigned": UNASSIGNED_SCHEMA, "clock_segment": CLOCK_SEGMENT_SCHEMA,
+}  # fmt: skip
+_MADE = (
+    "drive", "raw_object", "scene", "sample", "sample_data", "sync_index", "calibrated_sensor", "sync_error",
+    "clock_fault", "clock_segment", "unassigned", "ego_pose",
+)  # fmt: skip
+
+
+def made_schemas() -> dict[str, pa.Schema]:
+    """The tables that synchronise leaves."""
+    return {name: _HANDED_OVER[name] if name in _HANDED_OVER else GOLD[name].schema for name in _MADE}
+
+
+def synchronise_drive(drive: DriveInput, config: SynchroniseConfig, scratch: Scratch = IN_MEMORY) -> SynchronisedDrive:
+    """``synchronise_into`` with its tables in memory."""
+    schemas = made_schemas()
+    parts = {name: [schema.empty_table()] for name, schema in schemas.items()}
+    clocks = synchronise_into(drive, config, lambda name, rows: parts[name].append(rows.cast(schemas[name])), scratch)
+    return SynchronisedDrive({name: pa.concat_tables(rows).combine_chunks() for name, rows in parts.items()}, clocks)
+
+
+def synchronise_into(
+    drive: DriveInput, config: SynchroniseConfig, write: Write, scratch: Scratch
+) -> tuple[ChannelClock, ...]:
+    """Makes every table of a drive that synchronise owns (``contracts.stages``), and returns its clocks.
 
     A drive without a scene has empty scene tables and all of its messages in ``unassigned``.
+
+    Where ``scratch`` has a folder memory does not grow with the messages: arrays as long as a channel lie in files, and
+    the index and the tables of fast sensors are read and written some rows at a time. What is in memory as a whole
+    grows slowly: scenes, what keyframes need, and ``SLOW_TABLES`` (docs/decisions/0018).
     """
-    index = recording_order(drive.index)
-    recorded = streams_of(index)
+    recorded = read_streams(drive.index, scratch)
+    slow = {name: read_all(drive.tables[name]) for name in SLOW_TABLES}
     metadata = drive_metadata(recording_sequence(drive.objects, drive.plan))
-    models, faults = _clocks_as_recorded(recorded, drive, metadata.get("clock"), config)
-    index, repaired = repair_times(index, drive.tables, recorded, config)
-    drive = replace(drive, tables=repaired)
-    timestamps_ns = column_ns(index, "timestamp_ns")
-    streams = streams_of(index) if LEFT_OUT in index.column_names else recorded
-    assignment = assign(drive.plan.drive_id, streams, timestamps_ns, _episode_marks(drive.tables["episode"]), config)
-    clocks = measure_clocks(streams, assignment.reference, config, models)
-    tree = transform_tree(drive.tables["transform"])
-    ego = find_ego_poses(drive.tables, tree, config)
-    tables = dict(drive.tables) | {"ego_pose": pa.concat_tables([drive.tables["ego_pose"], ego.derived])}
-    dates = [drive_date_of(s.window.start_ns) for s in assignment.scenes]
-    samples, sample = _samples(drive.plan.drive_id, assignment, timestamps_ns, dates, config)
-    rig_id = metadata.get("rig_id") or drive.plan.vehicle
-    compensated = frozenset(metadata.get(COMPENSATED_METADATA, "").split())
-    sensors, calibrations = calibrate(
-        streams, drive.tables["calibration"], tree, rig_id=rig_id, compensated=compensated, config=config
-    )
-    start_ns, exclusive_end_ns = _drive_span(drive, assignment, timestamps_ns)
-    drive_date = drive_date_of(start_ns)
-    of_drive = {"drive_id": drive.plan.drive_id, "drive_date": drive_date}
-    anchor = anchor_columns(ego, drive.tables["gnss"], tree, config)
-    drive_row = (
-        _drive_row(drive, metadata, assignment)
-        | anchor
-        | {
-            "rig_id": rig_id,
-            "start_ns": start_ns,
-            "exclusive_end_ns": exclusive_end_ns,
-        }
-    )
-    made = {
-        "drive": table_of([drive_row | of_drive], GOLD["drive"].schema),
-        "raw_object": table_of([row | of_drive for row in _raw_objects(drive)], GOLD["raw_object"].schema),
-        "scene": _scenes(drive, metadata, assignment, samples, dates, config),
-        "sample": sample,
-        "sample_data": _sample_data(
-            drive.plan.drive_id, index, timestamps_ns, streams, assignment, calibrations, dates
-        ),
-        "sync_index": build_sync_index(index, streams, tables, assignment, samples, config),
-        "calibrated_sensor": table_of([row | of_drive for row in sensors], GOLD["calibrated_sensor"].schema),
-        "sync_error": build_sync_error(streams, assignment),
-        "clock_fault": fault_table(drive.plan.drive_id, drive_date, faults, config),
-        "clock_segment": segment_table(drive.plan.drive_id, models),
-        "unassigned": _unassigned(index, streams, clocks, assignment),
-        "ego_pose": _ego_poses(drive.plan.drive_id, ego.derived, index, assignment, dates),
-    }
-    return SynchronisedDrive(made, clocks)
-
-
-def _clocks_as_recorded(
-    streams: Mapping[str, Stream], drive: DriveInput, said_of_clock: str | None, config: SynchroniseConfig
-) -> tuple[dict[str, ClockModel], list[ClockFault]]:
-    """Clocks and their faults before any repair."""
-    models = {s.channel: model for s in streams.values() if (model := model_clock(s, config)) is not None}
-    is_episodic = any(mark.event == "start" for mark in _episode_marks(drive.tables["episode"]))
-    clocks = measure_clocks(streams, choose_reference(streams, is_episodic=is_episodic), config)
-    return models, find_faults(models, clocks, config, said_of_clock)
+    marks = _episode_marks(slow["episode"])
+    is_episodic = any(mark.event == "start" for mark in marks)
+    models = {}
+    for stream in recorded.by_channel.values():
+        model = model_clock(stream, config, scratch)
+        if model is not None:
+            models[stream.channel] = model
+        scratch.drop_pages()
+    reference = choose_reference(recorded.by_channel, is_episodic=is_episodic)
+    clocks = measure_clocks(recorded.by_channel, reference, config, models)
+    faults = find_faults(models, clocks, config, metadata.get("clock"))
+    write("clock_segment", segment_table(drive.plan.drive_id, models))
+    scratch.drop_pages()
+    streams, repaired = repair_times(recorded, config, scratch)
+    if repaired is not None:
+        slow = {name: shift_rows(table, recorded, repaired) for name, table in slow.items()}
+        marks = _episode_marks(slow["episode"])
+    assignment = assign(drive.plan.drive_id, streams, marks, config)
+    if repaired is not None:
+        clocks = measure_clocks(streams, assignment.reference, config, models)
+    made = _Drive(drive, slow, metadata, recorded, streams, repaired, assignment, config, scratch)
+    write("clock_fault", fault_table(drive.plan.drive_id, made.drive_date, faults, config))
+    made.write_drive(write)
+    made.write_messages(write, clocks)
+    made.write_samples(write)
+    return clocks
 
 
 def _episode_marks(table: pa.Table) -> list[EpisodeMark]:
@@ -119,197 +127,201 @@ def _episode_marks(table: pa.Table) -> list[EpisodeMark]:
     return [EpisodeMark(**row) for row in rows if row["event"] in ("start", "end")]
 
 
-def _drive_span(drive: DriveInput, assignment: Assignment, timestamps_ns: Int64Array) -> tuple[int, int]:
-    """Of the scenes; of all messages where there is no scene; of the drop's arrival where there is no message."""
-    if assignment.extents:
-        return assignment.extents[0].start_ns, max(e.exclusive_end_ns for e in assignment.extents)
-    if len(timestamps_ns):
-        return int(timestamps_ns.min()), int(timestamps_ns.max()) + 1
-    received_ns = min(o.drop.received_at_ns for o in drive.objects)
-    return received_ns, received_ns + 1
+@dataclass(frozen=True)
+class _Drive:
+    """A drive whose clocks are known and whose scenes are cut.
 
+    Attributes:
+        slow: ``SLOW_TABLES``, at the times that rule.
+        recorded: the drive's messages before any repair.
+        streams: with the times that rule, by channel.
+    """
 
-def _drive_row(drive: DriveInput, metadata: Mapping[str, str], assignment: Assignment) -> dict[str, Any]:
-    copied = ("robot_type", "embodiment", "software_version", "location")
-    return {name: metadata.get(name) for name in copied} | {
-        "fleet": drive.plan.fleet,
-        "robot_id": drive.plan.vehicle,
-        "drive_name": drive.plan.drive,
-        "reference_channel": assignment.reference.channel if assignment.reference else None,
-    }
+    given: DriveInput
+    slow: Mapping[str, pa.Table]
+    metadata: Mapping[str, str]
+    recorded: DriveStreams
+    streams: Mapping[str, Stream]
+    repaired: Repaired | None
+    assignment: Assignment
+    config: SynchroniseConfig
+    scratch: Scratch
 
+    @cached_property
+    def drive_id(self) -> str:
+        return self.given.plan.drive_id
 
-def _raw_objects(drive: DriveInput) -> list[dict[str, Any]]:
-    rows = []
-    for item in sorted(drive.objects, key=lambda o: o.drop.drop_id):
-        problems = [
-            f"{p.reason}: {p.detail} [bytes {p.start_byte}, {p.exclusive_end_byte})" for p in item.outcome.problems
-        ]
-        rows.append(
-            {
-                "object_sha256": item.outcome.object_sha256,
-                "drop_id": item.drop.drop_id,
-                "recording_id": item.outcome.object_sha256,
-                "uri": item.drop.uri,
-                "s3_version_id": item.drop.version_id,
-                "etag": item.drop.etag,
-                "size_bytes": item.outcome.size_bytes,
-                "format": item.outcome.format,
-                "received_at_ns": item.drop.received_at_ns,
-                "is_salvaged": item.outcome.verdict is DropVerdict.SALVAGED,
-                "problem": "; ".join(problems) or None,
-            }
+    @cached_property
+    def span_ns(self) -> tuple[int, int]:
+        """Of the scenes; of all messages where there is no scene; of the drop's arrival where there is no message."""
+        if extents := self.assignment.extents:
+            return extents[0].start_ns, max(e.exclusive_end_ns for e in extents)
+        if self.recorded.span_ns is None:
+            received_ns = min(o.drop.received_at_ns for o in self.given.objects)
+            return received_ns, received_ns + 1
+        first_ns, last_ns = self.recorded.span_ns if self.repaired is None else self._repaired_span(self.repaired)
+        return first_ns, last_ns + 1
+
+    def _repaired_span(self, repaired: Repaired) -> tuple[int, int]:
+        bounds: list[int] = []
+        start = 0
+        for batch in self.recorded.index.batches(["timestamp_ns"]):
+            times_ns = repaired.times_of(start, column_ns(batch, "timestamp_ns"))
+            bounds = [min([*bounds, int(times_ns.min())]), max([*bounds, int(times_ns.max())])]
+            start += len(batch)
+        return bounds[0], bounds[1]
+
+    @cached_property
+    def drive_date(self) -> date:
+        return drive_date_of(self.span_ns[0])
+
+    @cached_property
+    def dates(self) -> list[date]:
+        """Of the scenes."""
+        return [drive_date_of(s.window.start_ns) for s in self.assignment.scenes]
+
+    @cached_property
+    def keyframes(self) -> tuple[Keyframes, ...]:
+        """Of the scenes."""
+        reference, scenes = self.assignment.reference, self.assignment.scenes
+        reference_ns = reference.decoded_ns if reference is not None else None
+        stretches = data_stretches(self.assignment, self.streams) if reference is None else [[] for _ in scenes]
+        return tuple(
+            keyframes_of(scene, held, reference_ns, self.config) for scene, held in zip(scenes, stretches, strict=True)
         )
-    return rows
 
-
-def _samples(
-    drive_id: str,
-    assignment: Assignment,
-    timestamps_ns: Int64Array,
-    dates: Sequence[date],
-    config: SynchroniseConfig,
-) -> tuple[DriveSamples, pa.Table]:
-    reference_ns = assignment.reference.decoded_ns if assignment.reference else None
-    keyframes = tuple(
-        keyframes_of(scene, stretches, reference_ns, config)
-        for scene, stretches in zip(assignment.scenes, data_stretches(assignment, timestamps_ns), strict=True)
-    )
-    rows = []
-    for scene_id, chosen, drive_date in zip(assignment.scene_ids, keyframes, dates, strict=True):
-        stamps = chosen.timestamps_ns.tolist()
-        names: list[str | None] = [ids.sample_id(scene_id, ns) for ns in stamps]
-        links = zip([None, *names[:-1]], names, [*names[1:], None], strict=True) if names else ()
-        for number, ((before, name, after), ns) in enumerate(zip(links, stamps, strict=True)):
-            rows.append(
-                {
-                    "sample_id": name,
-                    "scene_id": scene_id,
-                    "drive_id": drive_id,
-                    "frame_index": number,
-                    "timestamp_ns": ns,
-                    "prev_sample_id": before,
-                    "next_sample_id": after,
-                    "is_key_frame": bool(chosen.is_key_frame[number]),
-                    "drive_date": drive_date,
-                }
-            )
-    counts = [len(k.timestamps_ns) for k in keyframes]
-    scene_of_sample = np.repeat(np.arange(len(counts)), counts)
-    columns = sample_columns(drive_id, assignment.scene_ids, dates, scene_of_sample, [r["sample_id"] for r in rows])
-    return DriveSamples(keyframes, columns), table_of(rows, GOLD["sample"].schema)
-
-
-def _scenes(
-    drive: DriveInput,
-    metadata: Mapping[str, str],
-    assignment: Assignment,
-    samples: DriveSamples,
-    dates: Sequence[date],
-    config: SynchroniseConfig,
-) -> pa.Table:
-    language = drive.tables["language"].sort_by("timestamp_ns")
-    said_ns = column_ns(language, "timestamp_ns")
-    rows = []
-    for number, (scene, extent) in enumerate(zip(assignment.scenes, assignment.extents, strict=True)):
-        said = language["text"].slice(*_offset_and_length(extent.slice_of(said_ns))).to_pylist()
-        is_episode = scene.kind == "episode"
-        spoken = next((text for text in said if text), None) if is_episode else None
-        rows.append(
-            {
-                "scene_id": assignment.scene_ids[number],
-                "drive_id": drive.plan.drive_id,
-                "start_ns": extent.start_ns,
-                "exclusive_end_ns": extent.exclusive_end_ns,
-                "kind": scene.kind,
-                "task": scene.task or spoken or metadata.get("task"),
-                "description": metadata.get("description"),
-                "nbr_samples": len(samples.keyframes[number].timestamps_ns),
-                "segmentation_policy": config.segmentation_policy,
-                "drive_date": dates[number],
-            }
+    def write_drive(self, write: Write) -> None:
+        """Writes what there is one row of, or a few, for the drive, a scene or a sensor; and derived poses."""
+        of_drive = {"drive_id": self.drive_id, "drive_date": self.drive_date}
+        start_ns, exclusive_end_ns = self.span_ns
+        row = drive_columns(self.given, self.metadata, self.assignment) | of_drive
+        row |= {"rig_id": self.rig_id, "start_ns": start_ns, "exclusive_end_ns": exclusive_end_ns}
+        row |= anchor_columns(self.ego, self.slow["gnss"], self.tree, self.config)
+        scenes = scene_rows(
+            self.given, self.slow["language"], self.metadata, self.assignment, self.keyframes, self.dates, self.config
         )
-    return table_of(rows, GOLD["scene"].schema)
+        rows = {
+            "drive": [row],
+            "raw_object": [row | of_drive for row in raw_object_rows(self.given)],
+            "scene": scenes,
+            "calibrated_sensor": [row | of_drive for row in self.calibrations[0]],
+        }
+        for name, made in rows.items():
+            write(name, table_of(made, GOLD[name].schema))
+        write("ego_pose", self._derived_poses())
 
+    def write_messages(self, write: Write, clocks: Sequence[ChannelClock]) -> None:
+        """Writes what became of every message, in the order of the index."""
+        usual, reasons = unassigned_reasons(clocks, self.assignment)
+        rows = MessageRows(
+            self.drive_id, self.streams, self.assignment, self.repaired, self.calibrations[1], self.dates, usual,
+            reasons,
+        )  # fmt: skip
+        start = 0
+        for batch in self.recorded.index.batches(READ):
+            inside, outside = rows.of(batch, start)
+            for name, made in (("sample_data", inside), ("unassigned", outside)):
+                if len(made):
+                    write(name, made)
+            start += len(batch)
+            self.scratch.drop_pages()
 
-def _offset_and_length(run: slice) -> tuple[int, int]:
-    return run.start, run.stop - run.start
+    def write_samples(self, write: Write) -> None:
+        """Writes samples, what each channel has for them, and how well channels agree: some scenes at a time."""
+        targets_ns = np.concatenate([np.empty(0, np.int64), *(k.timestamps_ns for k in self.keyframes)])
+        fast = self.given.tables
+        derived = self.ego.derived
+        source = CandidateSource(self.recorded, self.streams, derived, fast, self.assignment, targets_ns, self.scratch)
+        pose_channels = frozenset(derived["channel"].unique().to_pylist())
+        matched = ((s, matched_modality(s, pose_channels)) for s in self.streams.values())
+        channels = [source.of(s, m) for s, m in matched if m in self.config.rules] if len(targets_ns) else []
+        measured = measured_channels(self.streams, self.assignment, self.scratch)
+        self.scratch.drop_pages()
+        for scenes in self._scenes_at_once():
+            samples, rows = self._samples(scenes)
+            write("sample", rows)
+            write("sync_index", build_sync_index(self.recorded, channels, self.assignment, samples, self.config))
+            write("sync_error", build_sync_error(measured, self.assignment, scenes))
+            self.scratch.drop_pages()
 
+    def _scenes_at_once(self) -> Iterator[range]:
+        """Scenes in order, as many together as have ``SAMPLES_AT_ONCE`` samples."""
+        first, count = 0, 0
+        for number, keyframes in enumerate(self.keyframes):
+            count += len(keyframes.timestamps_ns)
+            if count >= SAMPLES_AT_ONCE or number + 1 == len(self.keyframes):
+                yield range(first, number + 1)
+                first, count = number + 1, 0
 
-def _sample_data(
-    drive_id: str,
-    index: pa.Table,
-    timestamps_ns: Int64Array,
-    streams: Mapping[str, Stream],
-    assignment: Assignment,
-    calibrations: Mapping[str, ChannelCalibrations],
-    dates: Sequence[date],
-) -> pa.Table:
-    calibration_of_row = np.full(len(timestamps_ns), -1, np.int64)
-    calibration_ids: list[str] = []
-    for channel, known in calibrations.items():
-        rows = streams[channel].rows
-        calibration_of_row[rows] = len(calibration_ids) + known.positions(timestamps_ns[rows])
-        calibration_ids.extend(known.calibrated_sensor_ids)
-    moving = _moving_extrinsics(len(timestamps_ns), streams, calibrations)
-    assigned, rows = assigned_table(index, assignment)
-    scene_of_row = assignment.scene_of_row[rows]
-    schema = GOLD["sample_data"].schema
-    columns = {name: assigned[name] for name in assigned.column_names if name in schema.names} | {
-        "scene_id": choose(scene_of_row, assignment.scene_ids, pa.string()),
-        "drive_id": pa.repeat(drive_id, len(rows)),
-        "drive_date": choose(scene_of_row, dates, pa.date32()),
-        "calibrated_sensor_id": choose(calibration_of_row[rows], calibration_ids, pa.string()),
-    }
-    if moving is not None:
-        columns["ego_from_sensor"] = moving.take(pa.array(rows))
-    return table_from_columns(columns, schema, len(rows))
+    def _samples(self, scenes: range) -> tuple[SceneSamples, pa.Table]:
+        names: list[str] = []
+        before: list[str | None] = []
+        after: list[str | None] = []
+        keyframes = self.keyframes[scenes.start : scenes.stop]
+        for number, chosen in zip(scenes, keyframes, strict=True):
+            scene_id = self.assignment.scene_ids[number]
+            of_scene = [ids.sample_id(scene_id, ns) for ns in chosen.timestamps_ns.tolist()]
+            names += of_scene
+            before += [None, *of_scene][: len(of_scene)]
+            after += [*of_scene[1:], None][: len(of_scene)]
+        counts = [len(k.timestamps_ns) for k in keyframes]
+        scene_of_sample = np.repeat(np.array(scenes, np.int64), counts)
+        common = sample_columns(self.drive_id, self.assignment.scene_ids, self.dates, scene_of_sample, names)
+        of_sample = common | {
+            "prev_sample_id": pa.array(before, pa.string()),
+            "next_sample_id": pa.array(after, pa.string()),
+            "frame_index": pa.array(np.concatenate([np.arange(n) for n in counts])),
+            "timestamp_ns": pa.array(np.concatenate([k.timestamps_ns for k in keyframes])),
+            "is_key_frame": pa.array(np.concatenate([k.is_key_frame for k in keyframes])),
+        }
+        table = table_from_columns(of_sample, GOLD["sample"].schema, len(scene_of_sample))
+        return SceneSamples(scenes, keyframes, common), table
 
+    def _derived_poses(self) -> pa.Table:
+        """Poses from transforms or GNSS, of the messages that are in a scene, as gold ``ego_pose`` rows."""
+        derived = self.ego.derived
+        scene_of_row = np.full(len(derived), -1, np.int64)
+        for channel in derived["channel"].unique().to_pylist():
+            mine = np.flatnonzero(np.asarray(pc.equal(derived["channel"], channel)))
+            stream = self.streams[channel]
+            wanted = derived["sample_data_id"].take(pa.array(mine)).combine_chunks()
+            found = rows_by_id(self.recorded.ids_of(stream.rows), wanted)
+            known = found >= 0
+            scene_of_row[mine[known]] = self.assignment.scene_of(stream.recorded_ns[found[known]])
+        inside = np.flatnonzero(scene_of_row >= 0)
+        kept = derived.take(pa.array(inside))
+        columns = {name: kept[name] for name in decoded_schema("ego_pose").names} | {
+            "scene_id": choose(scene_of_row[inside], self.assignment.scene_ids, pa.string()),
+            "drive_id": pa.repeat(self.drive_id, len(inside)),
+            "drive_date": choose(scene_of_row[inside], self.dates, pa.date32()),
+        }
+        return table_from_columns(columns, GOLD["ego_pose"].schema, len(inside))
 
-def _moving_extrinsics(
-    nbr_rows: int, streams: Mapping[str, Stream], calibrations: Mapping[str, ChannelCalibrations]
-) -> pa.Array | None:
-    """``ego_from_sensor`` over the index of the sensors that move against the ego; None where none does."""
-    moving = {channel: known.moving.values for channel, known in calibrations.items() if known.moving is not None}
-    if not moving:
-        return None
-    pose_of_row = np.zeros(nbr_rows, np.int64)
-    first = 1
-    for channel, values in moving.items():
-        pose_of_row[streams[channel].rows] = first + np.arange(len(values))
-        first += len(values)
-    return pose_array(np.concatenate([np.full((1, 7), np.nan), *moving.values()])).take(pa.array(pose_of_row))
+    @cached_property
+    def rig_id(self) -> str:
+        return self.metadata.get("rig_id") or self.given.plan.vehicle
 
+    @cached_property
+    def tree(self) -> TransformTree:
+        return transform_tree(self.slow["transform"])
 
-def _unassigned(
-    index: pa.Table, streams: Mapping[str, Stream], clocks: Sequence[ChannelClock], assignment: Assignment
-) -> pa.Table:
-    codes, reasons = unassigned_reasons(streams, clocks, assignment)
-    if LEFT_OUT in index.column_names:
-        left_out = index[LEFT_OUT].combine_chunks().dictionary_encode()
-        code = np.asarray(pc.fill_null(left_out.indices, -1).to_numpy(zero_copy_only=False))
-        codes = np.where(code >= 0, len(reasons) + code, codes)
-        reasons = [*reasons, *left_out.dictionary.to_pylist()]
-    rows = np.flatnonzero(codes >= 0)
-    outside = index.select(["sample_data_id", "object_sha256", "channel", "timestamp_ns"]).take(pa.array(rows))
-    columns = {name: outside[name] for name in outside.column_names}
-    columns["reason"] = choose(codes[rows], reasons, pa.string())
-    return table_from_columns(columns, UNASSIGNED_SCHEMA, len(rows))
+    @cached_property
+    def ego(self) -> EgoPoses:
+        poses = self.given.tables["ego_pose"]
+        if self.repaired is not None:
+            poses = TableRows(self._moved("ego_pose"))
+        return find_ego_poses(poses, self.slow, lambda: self._moved("imu"), self.tree, self.config)
 
+    def _moved(self, table: str) -> pa.Table:
+        """The whole of a table, at the times that rule."""
+        rows = read_all(self.given.tables[table])
+        return rows if self.repaired is None else shift_rows(rows, self.recorded, self.repaired)
 
-def _ego_poses(
-    drive_id: str, derived: pa.Table, index: pa.Table, assignment: Assignment, dates: Sequence[date]
-) -> pa.Table:
-    """Poses from transforms or GNSS, of the messages that are in a scene, as gold ``ego_pose`` rows."""
-    if not len(derived):
-        return GOLD["ego_pose"].schema.empty_table()
-    rows = rows_by_id(index, derived["sample_data_id"].combine_chunks())
-    scene_of_row = np.where(rows >= 0, assignment.scene_of_row[np.maximum(rows, 0)], -1)
-    inside = np.flatnonzero(scene_of_row >= 0)
-    kept = derived.take(pa.array(inside))
-    columns = {name: kept[name] for name in decoded_schema("ego_pose").names} | {
-        "scene_id": choose(scene_of_row[inside], assignment.scene_ids, pa.string()),
-        "drive_id": pa.repeat(drive_id, len(inside)),
-        "drive_date": choose(scene_of_row[inside], dates, pa.date32()),
-    }
-    return table_from_columns(columns, GOLD["ego_pose"].schema, len(inside))
+    @cached_property
+    def calibrations(self) -> tuple[list[dict[str, Any]], dict[str, ChannelCalibrations]]:
+        """Rows of ``calibrated_sensor``, and the calibrations of channels."""
+        compensated = frozenset(self.metadata.get(COMPENSATED_METADATA, "").split())
+        return calibrate(
+            self.streams, self.slow["calibration"], self.tree, rig_id=self.rig_id, compensated=compensated,
+            config=self.config, scratch=self.scratch,
+        )  # fmt: skip

@@ -10,6 +10,8 @@ from scenelake.contracts.stages import ChannelClock, ClockFault, ClockFaultKind
 from scenelake.synchronise.clock_model import ERRATIC, ClockModel
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.stamp_faults import conversion_faults, fault, stamp_faults
+from scenelake.timebase.arrays import Int64Array
+from scenelake.timebase.blocks import count_where
 from scenelake.timebase.clock_segments import ClockSegment
 from scenelake.timebase.epochs import SECOND_NS, epoch_of, likely_epoch, misreading_of
 from scenelake.timebase.observed_clock import SegmentStart
@@ -206,6 +208,10 @@ def _of_recorder(
 ) -> ClockFault:
     first_ns = min(int(m.times_ns.min()) for m in judges) if start_ns is None else start_ns
     end_ns = max(int(m.times_ns.max()) for m in judges) + 1
-    count = sum(int(np.count_nonzero(m.times_ns >= first_ns)) for m in judges)
+    count = sum(_nbr_since(m.times_ns, first_ns) for m in judges)
     told = canonical_json({"nbr_channels": len(judges), **evidence})
     return ClockFault(kind, None, None, first_ns, end_ns, judges[0].basis, size_ns, count, told)
+
+
+def _nbr_since(times_ns: Int64Array, first_ns: int) -> int:
+    return count_where(len(times_ns), lambda start, end: times_ns[start:end] >= first_ns)

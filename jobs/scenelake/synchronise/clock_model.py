@@ -1,5 +1,6 @@
 """One channel's clock against the recorder's: where it ran evenly, and what of it nobody can see."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -8,9 +9,11 @@ import numpy as np
 from scenelake.contracts.modalities import Modality, TimestampBasis
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.streams import Stream
-from scenelake.timebase.arrays import Int64Array
+from scenelake.timebase.arrays import BoolArray, Int64Array
+from scenelake.timebase.blocks import blocks, compress, gather, sorting_order
 from scenelake.timebase.clock_segments import MAX_DRIFT_PPM, ClockSegment, segment_clock
 from scenelake.timebase.observed_clock import ObservedClock, Segmentation, SegmentStart, Steps, measure_steps
+from scenelake.timebase.scratch import IN_MEMORY, Scratch
 
 _SAME_NS = 1_000
 """Log times that never leave the stamps by more were copied from them."""
@@ -113,12 +116,12 @@ class ClockModel:
         return int(times.min()), int(times.max()) + 1
 
 
-def model_clock(stream: Stream, config: SynchroniseConfig) -> ClockModel | None:
+def model_clock(stream: Stream, config: SynchroniseConfig, scratch: Scratch = IN_MEMORY) -> ClockModel | None:
     """Models a channel's clock from its stamps and log times as recorded; None without a usable message."""
-    if len(stream.rows) == 0:
+    if len(stream) == 0:
         return None
     return model_times(
-        stream.channel, stream.modality, stream.recorded_ns, stream.log_ns, stream.timestamp_basis, config
+        stream.channel, stream.modality, stream.recorded_ns, stream.log_ns, stream.timestamp_basis, config, scratch
     )
 
 
@@ -129,20 +132,22 @@ def model_times(
     log_ns: Int64Array | None,
     basis: str,
     config: SynchroniseConfig,
+    scratch: Scratch = IN_MEMORY,
 ) -> ClockModel:
     """The same for times (n,), n at least 1, in recording order.
 
     Args:
         basis: the clock that most stamps came from.
+        scratch: where arrays as long as the channel are put.
     """
     why = _why_not(stamps_ns, log_ns, basis)
     segments: tuple[ClockSegment, ...] = ()
     times_ns = stamps_ns
     if why is None and log_ns is not None:
-        if (log_ns[1:] < log_ns[:-1]).any():
-            order = np.argsort(log_ns, kind="stable")
-            stamps_ns, log_ns = stamps_ns[order], log_ns[order]
-        segments = _segments(stamps_ns, log_ns, config)
+        order = sorting_order(log_ns, scratch)
+        if order is not None:
+            stamps_ns, log_ns = gather(stamps_ns, order, scratch), gather(log_ns, order, scratch)
+        segments = _segments(stamps_ns, log_ns, config, scratch)
         times_ns, basis, why = log_ns, str(TimestampBasis.LOG), CONSTANT if segments else ERRATIC
     return ClockModel(
         channel,
@@ -157,17 +162,35 @@ def model_times(
     )
 
 
-def _segments(stamps_ns: Int64Array, log_ns: Int64Array, config: SynchroniseConfig) -> tuple[ClockSegment, ...]:
+def _segments(
+    stamps_ns: Int64Array, log_ns: Int64Array, config: SynchroniseConfig, scratch: Scratch
+) -> tuple[ClockSegment, ...]:
     """Segments of all messages, from those that do not just repeat the stamp of the one before them."""
     limits = Segmentation(min_jump_ns=config.min_clock_jump_ns, min_kink_ppm=config.min_drift_ppm)
-    is_new = np.concatenate([[True], stamps_ns[1:] != stamps_ns[:-1]])
-    if is_new.all():
-        return segment_clock(ObservedClock(stamps_ns, log_ns, log_ns - stamps_ns, measure_steps(stamps_ns), limits))
-    kept = np.flatnonzero(is_new)
-    stamps, arrivals = stamps_ns[kept], log_ns[kept]
-    found = segment_clock(ObservedClock(stamps, arrivals, arrivals - stamps, measure_steps(stamps), limits))
-    bounds = [*(int(kept[s.start]) for s in found), len(stamps_ns)]
+
+    def is_new(start: int, end: int) -> BoolArray:
+        before = stamps_ns[max(start - 1, 0) : end]
+        return np.concatenate([np.ones(1 if start == 0 else 0, np.bool_), before[1:] != before[:-1]])
+
+    stamps, arrivals = (compress(times, is_new, scratch) for times in (stamps_ns, log_ns))
+    found = segment_clock(ObservedClock(stamps, arrivals, measure_steps(stamps), limits))
+    if len(stamps) == len(stamps_ns):
+        return found
+    starts = _positions(is_new, len(stamps_ns), [s.start for s in found])
+    bounds = [*starts, len(stamps_ns)]
     return tuple(replace(s, start=a, end=b) for s, (a, b) in zip(found, pairwise(bounds), strict=True))
+
+
+def _positions(is_set: Callable[[int, int], BoolArray], count: int, numbers: Sequence[int]) -> list[int]:
+    """Where the set positions with these numbers (ascending) lie among ``count``."""
+    found: list[int] = []
+    passed = 0
+    for start, end in blocks(count):
+        inside = np.flatnonzero(is_set(start, end))
+        while len(found) < len(numbers) and numbers[len(found)] < passed + len(inside):
+            found.append(start + int(inside[numbers[len(found)] - passed]))
+        passed += len(inside)
+    return found
 
 
 def _why_not(stamps_ns: Int64Array, log_ns: Int64Array | None, basis: str) -> str | None:
@@ -178,5 +201,8 @@ def _why_not(stamps_ns: Int64Array, log_ns: Int64Array | None, basis: str) -> st
         return NO_LOG
     if len(stamps_ns) < _LEAST_MESSAGES:
         return TOO_FEW
-    is_first_copied = abs(int(log_ns[0]) - int(stamps_ns[0])) <= _SAME_NS
-    return COPIED if is_first_copied and bool((np.abs(log_ns - stamps_ns) <= _SAME_NS).all()) else None
+    is_copied = all(
+        bool((np.abs(log_ns[start:end] - stamps_ns[start:end]) <= _SAME_NS).all())
+        for start, end in blocks(len(stamps_ns))
+    )
+    return COPIED if is_copied else None

@@ -8,6 +8,7 @@ from scenelake.contracts.stages import ChannelClock
 from scenelake.synchronise.clock_model import ClockModel
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.streams import Stream
+from scenelake.timebase.blocks import steps_in
 from scenelake.timebase.epochs import epoch_of
 
 
@@ -21,14 +22,21 @@ def channel_clock(
         reference: the channel whose clock rules the drive, which may be the same one.
         model: of the clock as recorded; without one, nothing is said of it against the log times.
     """
-    count = len(stream.rows)
+    count = len(stream)
     if count == 0:
         return None
-    recorded_steps = np.diff(stream.recorded_ns)
-    backward = recorded_steps[recorded_steps < 0]
     period_ns = stream.median_period_ns
-    steps = np.diff(stream.sorted_ns)
-    gaps = steps[steps > max(config.gap_periods * (period_ns or 0), config.min_gap_ns)]
+    least_gap_ns = max(config.gap_periods * (period_ns or 0), config.min_gap_ns)
+    nbr_repeated, nbr_backward, largest_backward_ns = 0, 0, 0
+    for _, steps in steps_in(stream.recorded_ns):
+        nbr_repeated += int(np.count_nonzero(steps == 0))
+        nbr_backward += int(np.count_nonzero(steps < 0))
+        largest_backward_ns = max(largest_backward_ns, -int(steps.min()))
+    nbr_gaps, largest_gap_ns = 0, 0
+    for _, steps in steps_in(stream.sorted_ns):
+        gaps = steps[steps > least_gap_ns]
+        nbr_gaps += len(gaps)
+        largest_gap_ns = max(largest_gap_ns, int(gaps.max(initial=0)))
     return ChannelClock(
         channel=stream.channel,
         modality=str(stream.modality),
@@ -37,11 +45,11 @@ def channel_clock(
         start_ns=int(stream.sorted_ns[0]),
         exclusive_end_ns=int(stream.sorted_ns[-1]) + 1,
         median_period_ns=period_ns,
-        nbr_duplicate_stamps=int(np.count_nonzero(recorded_steps == 0)),
-        nbr_backward_jumps=len(backward),
-        largest_backward_ns=int(-backward.min()) if len(backward) else 0,
-        nbr_gaps=len(gaps),
-        largest_gap_ns=int(gaps.max()) if len(gaps) else 0,
+        nbr_duplicate_stamps=nbr_repeated,
+        nbr_backward_jumps=nbr_backward,
+        largest_backward_ns=largest_backward_ns,
+        nbr_gaps=nbr_gaps,
+        largest_gap_ns=largest_gap_ns,
         offset_from_reference_ns=_offset(stream, reference, config),
         epoch=epoch_of(int(stream.sorted_ns[count // 2])),
         **(_against_log(model) if model is not None else {}),
@@ -65,11 +73,7 @@ def _against_log(model: ClockModel) -> dict[str, Any]:
 
 
 def _offset(stream: Stream, reference: Stream | None, config: SynchroniseConfig) -> int | None:
-    if (
-        reference is None
-        or stream is reference
-        or min(len(stream.rows), len(reference.rows)) < config.min_clock_messages
-    ):
+    if reference is None or stream is reference or min(len(stream), len(reference)) < config.min_clock_messages:
         return None
     first, last = int(stream.sorted_ns[0]), int(stream.sorted_ns[-1])
     reference_first, reference_last = int(reference.sorted_ns[0]), int(reference.sorted_ns[-1])

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from scenelake.contracts.drops import Drop, DropState
 from scenelake.contracts.stages import ChannelClock, DrivePlan, DropOutcome
+from scenelake.synchronise.row_sources import Rows
 
 DRIVE_METADATA = "scenelake.drive"
 COMPENSATED_METADATA = "motion_compensated"
@@ -31,14 +32,14 @@ class DriveInput:
 
     Attributes:
         objects: every drop that decoded, copies included.
-        index: ``contracts.tables.MESSAGE_INDEX`` of the objects that survive, in recording order.
-        tables: the tables of ``READ_TABLES``, each with its decoded schema, empty where nobody has rows.
+        index: ``contracts.tables.MESSAGE_INDEX`` of the objects that survive, object by object in recording order.
+        tables: the tables of ``READ_TABLES``, each with its decoded schema, without rows where nobody has any.
     """
 
     plan: DrivePlan
     objects: tuple[DriveObject, ...]
-    index: pa.Table
-    tables: Mapping[str, pa.Table]
+    index: Rows
+    tables: Mapping[str, Rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Where the ego's poses come from: recorded poses, transforms, or GNSS with an IMU; and which of them rule."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,10 @@ from scenelake.geometry.transform_tree import TransformTree, frame_name
 from scenelake.geometry.world_anchor import WorldAnchor
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.gnss_poses import poses_from_gnss
+from scenelake.synchronise.row_sources import Rows, TableRows
 from scenelake.synchronise.streams import column_ns
 from scenelake.synchronise.transforms import frame_names
-from scenelake.timebase.arrays import BoolArray
+from scenelake.timebase.arrays import BoolArray, Int64Array
 
 DRIFTING_FRAMES = ("odom",)
 """World frames that are continuous but drift (REP 105): poses in another frame rule before these."""
@@ -32,6 +34,7 @@ class EgoPoses:
         channel: channel of the poses that rule; None when there are none.
         frame_id: the world frame that they are in.
         source: what they came from, or why there are none.
+        rows: tables that hold poses, those that rule among them.
         derived: ``ego_pose`` rows, as decode would leave them, from transforms or GNSS.
         anchor: where poses from GNSS have their origin; None for others, whose anchor must be found.
     """
@@ -39,12 +42,32 @@ class EgoPoses:
     channel: str | None
     frame_id: str | None
     source: str
-    trajectory: Trajectory
+    rows: tuple[Rows, ...]
     derived: pa.Table
     anchor: WorldAnchor | None = None
 
+    def near(self, times_ns: Int64Array) -> Trajectory:
+        """Of the poses that rule, those about each of some times (m,): all that it takes to tell them there."""
+        near_ns, near = np.empty(0, np.int64), np.empty((0, 7))
+        for rows in self.rows:
+            for batch in rows.batches(("channel", "timestamp_ns", "world_from_ego")):
+                mine = batch.filter(pc.equal(batch["channel"], self.channel))
+                part = Trajectory.of(column_ns(mine, "timestamp_ns"), pose_matrix(mine["world_from_ego"]))
+                every_ns, first = np.unique(np.concatenate([near_ns, part.stamps_ns]), return_index=True)
+                after = np.searchsorted(every_ns, times_ns)
+                about = np.clip(np.concatenate([after - 1, after]), 0, max(len(every_ns) - 1, 0))
+                chosen = np.unique(about)[: len(every_ns)]
+                near_ns, near = every_ns[chosen], np.concatenate([near, part.poses])[first[chosen]]
+        return Trajectory(near_ns, near)
 
-def find_ego_poses(tables: Mapping[str, pa.Table], tree: TransformTree, config: SynchroniseConfig) -> EgoPoses:
+
+def find_ego_poses(
+    recorded: Rows,
+    tables: Mapping[str, pa.Table],
+    imu: Callable[[], pa.Table],
+    tree: TransformTree,
+    config: SynchroniseConfig,
+) -> EgoPoses:
     """Finds a drive's ego poses and chooses the channel that rules.
 
     Poses of the ego frame go before poses of another frame, world frames that do not drift before those that do,
@@ -52,34 +75,41 @@ def find_ego_poses(tables: Mapping[str, pa.Table], tree: TransformTree, config: 
     transforms are poses made of GNSS fixes and the IMU.
 
     Args:
-        tables: decoded ``ego_pose``, ``transform``, ``gnss`` and ``imu`` rows.
+        recorded: decoded ``ego_pose`` rows.
+        tables: decoded ``transform`` and ``gnss`` rows.
+        imu: reads those of ``imu``, which may be many.
     """
     derived = poses_from_transforms(tables["transform"], tree, config)
-    every = pa.concat_tables([tables["ego_pose"], derived])
-    nothing = Trajectory.of(np.empty(0, np.int64), np.empty((0, 7)))
-    if not len(every):
-        made = poses_from_gnss(tables["gnss"], tables["imu"], tree, config)
+    rows = (recorded, TableRows(derived))
+    channels = _channels(rows)
+    if not channels:
+        made = poses_from_gnss(tables["gnss"], imu, tree, config)
         if isinstance(made, str):
-            return EgoPoses(None, None, f"none: no poses, no transforms from a world frame, {made}", nothing, derived)
-        rows = made.rows
-        trajectory = Trajectory.of(column_ns(rows, "timestamp_ns"), pose_matrix(rows["world_from_ego"]))
-        frame_id = rows["frame_id"][0].as_py()
-        return EgoPoses(made.channel, frame_id, made.source, trajectory, rows, made.anchor)
-    best = min(_channels(every), key=lambda facts: _rank(facts, config))
-    rows = every.filter(pc.equal(every["channel"], best["channel"]))
-    trajectory = Trajectory.of(column_ns(rows, "timestamp_ns"), pose_matrix(rows["world_from_ego"]))
+            return EgoPoses(None, None, f"none: no poses, no transforms from a world frame, {made}", (), derived)
+        frame_id = made.rows["frame_id"][0].as_py()
+        return EgoPoses(made.channel, frame_id, made.source, (TableRows(made.rows),), made.rows, made.anchor)
+    best = min(channels, key=lambda facts: _rank(facts, config))
     frame = frame_name(best["frame_id"] or "") or None
-    return EgoPoses(best["channel"], frame, _source(best, config), trajectory, derived)
+    return EgoPoses(best["channel"], frame, _source(best, config), rows, derived)
 
 
-def _channels(poses: pa.Table) -> list[dict[str, Any]]:
+_FACTS = ("channel", "frame_id", "child_frame_id", "source")
+
+
+def _channels(tables: Sequence[Rows]) -> list[dict[str, Any]]:
     """Per channel: rows, and the most common frame, child frame and source."""
-    names = ["channel", "frame_id", "child_frame_id", "source"]
-    groups = poses.select([*names, "timestamp_ns"]).group_by(names).aggregate([("timestamp_ns", "count")]).to_pylist()
+    counts: Counter[tuple[str | None, ...]] = Counter()
+    for rows in tables:
+        schema = pa.schema([(name, pa.string()) for name in _FACTS])
+        for batch in rows.batches(_FACTS):
+            groups = batch.cast(schema).group_by(list(_FACTS)).aggregate([([], "count_all")]).to_pylist()
+            for group in groups:
+                counts[tuple(group[name] for name in _FACTS)] += group["count_all"]
     by_channel: dict[str, dict[str, Any]] = {}
-    for group in sorted(groups, key=lambda g: (-g["timestamp_ns_count"], *(str(g[n]) for n in names))):
-        held = by_channel.setdefault(group["channel"], group | {"count": 0})
-        held["count"] += group["timestamp_ns_count"]
+    for values, count in sorted(counts.items(), key=lambda item: (-item[1], *map(str, item[0]))):
+        facts = dict(zip(_FACTS, values, strict=True))
+        held = by_channel.setdefault(str(facts["channel"]), facts | {"count": 0})
+        held["count"] += count
     return list(by_channel.values())
 
 

@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 
 from scenelake.contracts import ids
 from scenelake.contracts.modalities import Modality
-from scenelake.geometry.linear import Interpolated
 from scenelake.geometry.poses import struct_from_pose
 from scenelake.geometry.transform_tree import Chain, TransformTree, frame_name
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.streams import Stream
-from scenelake.timebase.arrays import Int64Array
+from scenelake.timebase.arrays import FloatArray, Int64Array
+from scenelake.timebase.blocks import blocks
+from scenelake.timebase.scratch import IN_MEMORY, Scratch
 
 _SENSORS = frozenset(
     {
@@ -31,6 +32,7 @@ _SENSORS = frozenset(
     }
 )
 _WITH_INTRINSICS = (Modality.CAMERA, Modality.DEPTH)
+POSE_WIDTH = 7
 _INTRINSICS = ("camera_model", "intrinsics", "distortion", "width_px", "height_px")
 
 
@@ -41,13 +43,13 @@ class ChannelCalibrations:
     Attributes:
         valid_from_ns: (k,) int64; each is valid up to the next.
         calibrated_sensor_ids: (k,) ids.
-        moving: ``ego_from_sensor`` at each of the stream's rows in recording order, where the sensor moves against
-            the ego; else None.
+        moving: (n, 7) ``ego_from_sensor`` at each of the stream's rows in recording order, NaN where it is not known,
+            where the sensor moves against the ego; else None.
     """
 
     valid_from_ns: Int64Array
     calibrated_sensor_ids: tuple[str, ...]
-    moving: Interpolated | None = None
+    moving: FloatArray | None = None
 
     def positions(self, timestamps_ns: Int64Array) -> Int64Array:
         """Which calibration applies at each stamp; the first also before its own start."""
@@ -76,6 +78,7 @@ def calibrate(
     rig_id: str,
     compensated: frozenset[str] = frozenset(),
     config: SynchroniseConfig,
+    scratch: Scratch = IN_MEMORY,
 ) -> tuple[list[dict[str, Any]], dict[str, ChannelCalibrations]]:
     """Makes ``calibrated_sensor`` rows (without drive and date) for every sensor that names a frame or has
     calibration messages.
@@ -91,9 +94,9 @@ def calibrate(
     rows: list[dict[str, Any]] = []
     by_channel: dict[str, ChannelCalibrations] = {}
     for stream in streams.values():
-        if stream.modality not in _SENSORS or not len(stream.rows):
+        if stream.modality not in _SENSORS or not len(stream):
             continue
-        sensor = _sensor(stream, calibration, tree, config)
+        sensor = _sensor(stream, calibration, tree, config, scratch)
         if sensor is None:
             continue
         made = _rows(sensor, rig_id, is_compensated=stream.channel in compensated or None)
@@ -117,11 +120,13 @@ class _Sensor:
     frame: str | None
     intrinsics: list[dict[str, Any]]
     chain: Chain | None
-    moving: Interpolated | None
+    moving: FloatArray | None
     source: str
 
 
-def _sensor(stream: Stream, calibration: pa.Table, tree: TransformTree, config: SynchroniseConfig) -> _Sensor | None:
+def _sensor(
+    stream: Stream, calibration: pa.Table, tree: TransformTree, config: SynchroniseConfig, scratch: Scratch
+) -> _Sensor | None:
     topic = calibration_channel(stream, calibration) if stream.modality in _WITH_INTRINSICS else None
     runs = _runs(calibration.filter(pc.equal(calibration["channel"], topic))) if topic else []
     frame = stream.frame_id or (runs[0]["frame_id"] if runs else None)
@@ -133,11 +138,21 @@ def _sensor(stream: Stream, calibration: pa.Table, tree: TransformTree, config: 
         chain = resolved.chain
         extrinsics = f"unknown ({resolved.problem})" if chain is None else "static transforms"
     if chain is not None and chain.is_moving:
-        moving = chain.at(stream.recorded_ns)
-        missing = int(np.count_nonzero(~moving.is_valid))
+        moving, missing = _moving(chain, stream.recorded_ns, scratch)
         edges = ", ".join(str(edge) for edge in chain.edges if edge.is_moving)
-        extrinsics = f"moving ({edges}), at each message; {missing} of {len(stream.rows)} messages have none"
+        extrinsics = f"moving ({edges}), at each message; {missing} of {len(stream)} messages have none"
     return _Sensor(stream, frame, runs, chain, moving, f"intrinsics: {topic or 'none'}; extrinsics: {extrinsics}")
+
+
+def _moving(chain: Chain, stamps_ns: Int64Array, scratch: Scratch) -> tuple[FloatArray, int]:
+    """The chain at stamps (n,): poses (n, 7), and how many are not known."""
+    poses = scratch.array(len(stamps_ns) * POSE_WIDTH, np.float64).reshape(-1, POSE_WIDTH)
+    missing = 0
+    for start, end in blocks(len(stamps_ns)):
+        found = chain.at(stamps_ns[start:end])
+        poses[start:end] = found.values
+        missing += int(np.count_nonzero(~found.is_valid))
+    return poses, missing
 
 
 def _rows(sensor: _Sensor, rig_id: str, *, is_compensated: bool | None) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Ego poses of a drive that recorded none: positions from GNSS, directions from the IMU or from the motion."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +95,9 @@ def _placed(frame_id: str | None, tree: TransformTree, config: SynchroniseConfig
     return found.values[0] if found.is_valid[0] else None
 
 
-def poses_from_gnss(gnss: pa.Table, imu: pa.Table, tree: TransformTree, config: SynchroniseConfig) -> GnssPoses | str:
+def poses_from_gnss(
+    gnss: pa.Table, imu: Callable[[], pa.Table], tree: TransformTree, config: SynchroniseConfig
+) -> GnssPoses | str:
     """One pose per fix, in the east-north-up frame of the first, or why there are none.
 
     The direction is the IMU's orientation where it has one, turned about the vertical so that its heading agrees
@@ -108,7 +111,7 @@ def poses_from_gnss(gnss: pa.Table, imu: pa.Table, tree: TransformTree, config: 
     course_rad, is_moving = _course(fixes.stamps_ns, enu_m)
     if not is_moving.any():
         return f"GNSS on {fixes.channel} never moves {_MIN_COURSE_M:.0f} m in 2 s, so the heading is not known"
-    turned = _from_imu(imu, fixes.stamps_ns, course_rad, is_moving, tree, config)
+    turned = _from_imu(imu(), fixes.stamps_ns, course_rad, is_moving, tree, config)
     if turned is None:
         moving = np.flatnonzero(is_moving)
         yaw = np.interp(np.arange(len(fixes)), moving, np.unwrap(course_rad[moving]))

@@ -2,14 +2,17 @@
 
 import logging
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 
 import pyarrow as pa
 
-from scenelake.adapters.objects import Objects, read_json, read_table, write_json, write_table
+from scenelake.adapters.objects import Objects, read_json, read_to_file, write_json
+from scenelake.adapters.table_files import TableFiles
 from scenelake.contracts.drops import Drop, DropState
 from scenelake.contracts.errors import ScenelakeError
 from scenelake.contracts.manifests import CHECKSUM_MISMATCH
@@ -25,9 +28,11 @@ from scenelake.contracts.stages import (
 from scenelake.contracts.tables import CALIBRATION, MESSAGE_INDEX, decoded_schema
 from scenelake.ledger.protocol import Ledger
 from scenelake.runtime.job import StageContext, naming_drive, run_stage
-from scenelake.synchronise.build import synchronise_drive
+from scenelake.synchronise.build import made_schemas, synchronise_into
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.drives import READ_TABLES, DriveInput, DriveObject, plan_drive, recording_sequence
+from scenelake.synchronise.row_sources import ParquetRows
+from scenelake.timebase.scratch import Scratch
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +40,14 @@ NBR_READERS = 8
 """Small objects read at once; each costs a round trip to S3 and next to no time besides."""
 
 NBR_DRIVES_AT_ONCE = 3
-"""Index rows of so many drives are held in memory at once."""
+"""So many drives are worked on at once."""
 
 _COUNTED = {"scenes": "scene", "samples": "sample", "messages": "sample_data", "unassigned": "unassigned"}
 
 
 def synchronise(context: StageContext) -> StageOutcome:
     """The stage's function."""
-    config = SynchroniseConfig()
+    config = context.policy(SynchroniseConfig)
     decoded = [
         DecodedDrop(**line) for line in read_json(context.objects, f"{context.stage_uri(Stage.DECODE)}/drops.json")
     ]
@@ -71,20 +76,32 @@ def synchronise(context: StageContext) -> StageOutcome:
 
 
 def _synchronise_drive(
-    context: StageContext, config: SynchroniseConfig, objects: list[DriveObject]
+    context: StageContext, config: SynchroniseConfig, members: list[DriveObject]
 ) -> tuple[DrivePlan, dict[str, int]]:
     """Reads one drive, leaves its folder, and returns its plan and what was made of it."""
-    drive_id = objects[0].drop.drive_id
+    drive_id = members[0].drop.drive_id
     with naming_drive(drive_id):
-        drive = read_drive(context.objects, objects)
-        done = synchronise_drive(drive, config)
-    folder = context.drive_uri(drive_id)
-    for name, table in done.tables.items():
-        write_table(context.objects, f"{folder}/{name}.parquet", table)
-    write_json(context.objects, f"{folder}/clocks.json", [asdict(clock) for clock in done.clocks])
-    made = {"drives": 1} | {name: len(done.tables[table]) for name, table in _COUNTED.items()}
+        plan, nbr_rows = synchronise_files(context.objects, members, context.drive_uri(drive_id), config)
+    made = {"drives": 1} | {name: nbr_rows[table] for name, table in _COUNTED.items()}
     log.info("drive synchronised", extra={"drive_id": drive_id, **made})
-    return drive.plan, made
+    return plan, made
+
+
+def synchronise_files(
+    objects: Objects, members: list[DriveObject], folder_uri: str, config: SynchroniseConfig
+) -> tuple[DrivePlan, Mapping[str, int]]:
+    """Reads the objects of a drive, leaves its tables and clocks in a folder, and returns its plan and rows by table.
+
+    Decode's files, arrays as long as a channel and unfinished tables lie on this machine's disk: about 200 bytes a
+    message together.
+    """
+    with tempfile.TemporaryDirectory(prefix="scenelake-synchronise-") as name:
+        folder = Path(name)
+        drive = read_drive(objects, members, folder)
+        with TableFiles(objects, folder_uri, folder, made_schemas()) as files:
+            clocks = synchronise_into(drive, config, files.write, Scratch(folder))
+    write_json(objects, f"{folder_uri}/clocks.json", [asdict(clock) for clock in clocks])
+    return drive.plan, files.nbr_rows
 
 
 def drives_of(
@@ -143,31 +160,36 @@ def _object(objects: Objects, drop: Drop, decoded_uri: str) -> DriveObject:
     return DriveObject(drop, decoded_uri, DropOutcome.from_json(read_json(objects, f"{decoded_uri}/outcome.json")))
 
 
-def read_drive(objects: Objects, members: list[DriveObject]) -> DriveInput:
-    """Reads the indexes and the small tables of the objects that survive."""
+def read_drive(objects: Objects, members: list[DriveObject], folder: Path | None = None) -> DriveInput:
+    """Opens the indexes and the tables of the objects that survive.
+
+    Args:
+        folder: where their files are put; None holds their bytes in memory.
+    """
     plan = plan_drive(members)
-    sequence = recording_sequence(members, plan)
     schemas = {name: CALIBRATION.schema if name == CALIBRATION.name else decoded_schema(name) for name in READ_TABLES}
     schemas[MESSAGE_INDEX.name] = MESSAGE_INDEX.schema
     wanted = [
         (name, file)
         for name in schemas
-        for o in sequence
+        for o in recording_sequence(members, plan)
         if name == MESSAGE_INDEX.name or name in o.outcome.tables
         for file in o.outcome.files(o.decoded_uri, name)
     ]
 
-    def read(item: tuple[str, str]) -> pa.Table:
-        name, uri = item
-        return read_table(objects, uri).select(schemas[name].names).cast(schemas[name])
+    def fetch(number: int) -> Path | pa.Buffer:
+        uri = wanted[number][1]
+        if folder is None:
+            return pa.py_buffer(objects.read(uri))
+        return read_to_file(objects, uri, folder / f"{number}.parquet")
 
-    parts = {name: [schema.empty_table()] for name, schema in schemas.items()}
+    files: dict[str, list[Path | pa.Buffer]] = {name: [] for name in schemas}
     with ThreadPoolExecutor(NBR_READERS) as pool:
-        for (name, _), rows in zip(wanted, pool.map(read, wanted), strict=True):
-            parts[name].append(rows)
-    tables = {name: pa.concat_tables(rows) for name, rows in parts.items()}
-    index = tables.pop(MESSAGE_INDEX.name)
-    return DriveInput(plan, tuple(members), index, tables)
+        for (name, _), file in zip(wanted, pool.map(fetch, range(len(wanted))), strict=True):
+            files[name].append(file)
+    rows = {name: ParquetRows(tuple(files[name]), schema) for name, schema in schemas.items()}
+    index = rows.pop(MESSAGE_INDEX.name)
+    return DriveInput(plan, tuple(members), index, rows)
 
 
 def main() -> int:

@@ -1,6 +1,5 @@
 """Matches one channel to keyframes by its modality's rule."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +12,10 @@ from scenelake.geometry.slerp import interpolate_slerp
 from scenelake.synchronise.config import MatchRule, SynchroniseConfig
 from scenelake.synchronise.hold import match_hold
 from scenelake.synchronise.nearest import match_nearest
-from scenelake.synchronise.streams import Stream, column_ns, median_period, one_chunk
+from scenelake.synchronise.streams import DriveStreams, Stream, column_ns
 from scenelake.synchronise.values import list_matrix, payload_rows
 from scenelake.timebase.arrays import BoolArray, FloatArray, Int64Array
+from scenelake.timebase.blocks import median_step
 from scenelake.timebase.windows import Window
 
 
@@ -45,6 +45,14 @@ class Candidates:
     def within(self, window: Window) -> "Candidates":
         run = window.slice_of(self.timestamps_ns)
         return Candidates(self.rows[run], self.timestamps_ns[run], None if self.values is None else self.values[run])
+
+
+VALUE_COLUMNS = {
+    Modality.IMU: ("linear_acceleration_m_s2", "angular_velocity_rad_s"),
+    Modality.ROBOT_STATE: ("position",),
+    Modality.EGO_POSE: ("world_from_ego",),
+}
+"""What is interpolated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,90 +89,43 @@ class ChannelMatches:
         return self.rows >= 0
 
 
-def candidates_of(
-    stream: Stream,
-    modality: Modality,
-    index: pa.Table,
-    tables: Mapping[str, pa.Table],
-    targets_ns: Int64Array,
-    is_assigned: BoolArray,
-) -> Candidates:
-    """A channel's decoded rows in time order, with the values that its modality interpolates.
+def near_positions(targets_ns: Int64Array, stamps_ns: Int64Array) -> Int64Array:
+    """Positions that any match of the targets can name: the rows about each, and the first with the same stamp."""
+    right = np.searchsorted(stamps_ns, targets_ns, side="left")
+    about = np.unique(np.clip(np.concatenate([right - 1, right]), 0, max(len(stamps_ns) - 1, 0)))[: len(stamps_ns)]
+    return np.unique(np.concatenate([about, np.searchsorted(stamps_ns, stamps_ns[about], side="left")]))
 
-    Values of fast sensors are read where a keyframe can meet them alone.
+
+def pose_candidates(stream: Stream, drive: DriveStreams, poses: pa.Table) -> Candidates:
+    """A channel's messages in time order, with their poses."""
+    rows = stream.decoded_rows
+    found = payload_rows(poses, stream.channel, drive.ids_of(rows))
+    if len(found) < len(poses) or not (np.diff(found) == 1).all():
+        rows, poses = rows[found >= 0], poses.take(pa.array(found[found >= 0]))
+    return with_values(Modality.EGO_POSE, rows, column_ns(poses, "timestamp_ns"), poses)
+
+
+def with_values(
+    modality: Modality, rows: Int64Array, timestamps_ns: Int64Array, table: pa.Table, width: int | None = None
+) -> Candidates:
+    """Rows in time order, given their times and a table of the same rows; those without any value are left out.
 
     Args:
-        stream: the channel.
-        modality: what it is matched as: ``ego_pose`` for a transform channel that carries poses.
-        index: the drive's index, which the stream's rows point into.
-        tables: decoded payload tables by name.
-        targets_ns: (m,) keyframes of the drive.
-        is_assigned: over the index: the row is in a scene.
+        width: how many joints the robot has; None for as many as most of these rows have.
     """
-    rows = stream.sorted_rows if stream.is_decoded.all() else stream.sorted_rows[stream.is_decoded]
-    name = {Modality.IMU: "imu", Modality.ROBOT_STATE: "robot_state", Modality.EGO_POSE: "ego_pose"}.get(modality)
-    if name is None:
-        return Candidates(rows, stream.decoded_ns)
-    table = tables[name]
-    found = payload_rows(table, stream.channel, _ids_of(index, rows))
-    if modality is not Modality.EGO_POSE and len(rows) > _FEW and (found >= 0).all():
-        near = near_rows(targets_ns, stream.decoded_ns, is_assigned[rows])
-        some = _with_values(modality, rows[near], table.take(pa.array(found[near])))
-        if len(some) == len(near):
-            return some
-    return _candidates(modality, rows, found, table)
-
-
-_FEW = 10_000
-"""Below, a channel's values are all read."""
-
-
-def _ids_of(index: pa.Table, rows: Int64Array) -> pa.Array:
-    """``sample_data_id`` of rows, without a copy where they are a run."""
-    ids = one_chunk(index["sample_data_id"])
-    is_run = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1 and bool((rows[1:] > rows[:-1]).all())
-    return ids.slice(rows[0], len(rows)) if is_run else ids.take(pa.array(rows))
-
-
-def near_rows(targets_ns: Int64Array, stamps_ns: Int64Array, is_assigned: BoolArray) -> Int64Array:
-    """Positions that any match of the targets can name: the rows about each, and the first with the same stamp.
-
-    Those of the assigned rows alone are among them, and so are those of all, which a miss is measured to.
-    """
-    chosen = []
-    every = np.arange(len(stamps_ns))
-    for positions in (every,) if is_assigned.all() else (every, np.flatnonzero(is_assigned)):
-        stamps = stamps_ns if positions is every else stamps_ns[positions]
-        right = np.searchsorted(stamps, targets_ns, side="left")
-        about = np.unique(np.clip(np.concatenate([right - 1, right]), 0, max(len(stamps) - 1, 0)))[: len(stamps)]
-        first = np.searchsorted(stamps, stamps[about], side="left")
-        chosen += [positions[about], positions[first]]
-    return np.asarray(np.unique(np.concatenate(chosen)))
-
-
-def _candidates(modality: Modality, rows: Int64Array, found: Int64Array, table: pa.Table) -> Candidates:
-    if len(found) < len(table) or not (np.diff(found) == 1).all():
-        rows, table = rows[found >= 0], table.take(pa.array(found[found >= 0]))
-    return _with_values(modality, rows, table)
-
-
-def _with_values(modality: Modality, rows: Int64Array, table: pa.Table) -> Candidates:
-    """Rows in time order, of a table of the same rows; those without any value are left out."""
     if modality is Modality.IMU:
-        halves = [list_matrix(table[n], 3) for n in ("linear_acceleration_m_s2", "angular_velocity_rad_s")]
-        values = np.hstack(halves)
+        values = np.hstack([list_matrix(table[name], 3) for name in VALUE_COLUMNS[modality]])
     elif modality is Modality.ROBOT_STATE:
-        values = list_matrix(table["position"])
+        values = list_matrix(table["position"], width)
     else:
         values = pose_matrix(table["world_from_ego"])
-    # A pose in a transform message has a stamp of its own; elsewhere it is the message's.
-    timestamps_ns = column_ns(table, "timestamp_ns")
     has_value = ~np.asarray(np.isnan(values).all(axis=1))
-    found_rows = Candidates(rows, timestamps_ns, values)
+    found = Candidates(rows, timestamps_ns, values)
+    # A pose in a transform message has a stamp of its own; elsewhere it is the message's.
     if (timestamps_ns[1:] < timestamps_ns[:-1]).any():
         order = np.argsort(timestamps_ns, kind="stable")
-        found_rows, has_value = Candidates(rows[order], timestamps_ns[order], values[order]), has_value[order]
-    return found_rows.where(has_value)
+        found, has_value = Candidates(rows[order], timestamps_ns[order], values[order]), has_value[order]
+    return found.where(has_value)
 
 
 def tolerance_of(rule: MatchRule, stream: Stream, window: Window) -> int:
@@ -174,7 +135,7 @@ def tolerance_of(rule: MatchRule, stream: Stream, window: Window) -> int:
     """
     if not rule.is_at_least_half_period:
         return rule.tolerance_ns
-    period_ns = median_period(stream.sorted_ns[window.slice_of(stream.sorted_ns)])
+    period_ns = median_step(stream.sorted_ns[window.slice_of(stream.sorted_ns)])
     return max(rule.tolerance_ns, (period_ns or 0) // 2)
 
 
@@ -221,7 +182,7 @@ def _interpolate(
 def match_scenes(
     targets: list[SceneTargets],
     candidates: Candidates,
-    is_assigned: BoolArray,
+    assigned: Candidates,
     method: SyncMethod,
     config: SynchroniseConfig,
     *,
@@ -235,9 +196,8 @@ def match_scenes(
     Args:
         targets: scenes in order of time.
         candidates: the channel's rows.
-        is_assigned: over the index: the row is in a scene.
+        assigned: those of them that are in a scene.
     """
-    assigned = candidates.where(is_assigned[candidates.rows])
     if not is_episodic and config.is_match_across_segments:
         together = np.concatenate([t.keyframes_ns for t in targets])
         groups = [(assigned, together, np.concatenate([t.tolerances_ns for t in targets]))]

@@ -8,6 +8,8 @@ import numpy as np
 
 from scenelake.contracts.modalities import Modality
 from scenelake.synchronise.streams import Stream
+from scenelake.timebase.arrays import Int64Array
+from scenelake.timebase.blocks import blocks
 from scenelake.timebase.slots import slot_window, slots_of
 from scenelake.timebase.windows import Window
 
@@ -61,15 +63,15 @@ def choose_reference(streams: Mapping[str, Stream], *, is_episodic: bool = False
     """
     order = (Modality.LIDAR, Modality.CAMERA)
     for modality in reversed(order) if is_episodic else order:
-        candidates = [s for s in streams.values() if s.modality is modality and s.is_decoded.any()]
+        candidates = [s for s in streams.values() if s.modality is modality and len(s.decoded_rows)]
         if candidates:
-            return min(candidates, key=lambda s: (-np.count_nonzero(s.is_decoded), s.channel))
+            return min(candidates, key=lambda s: (-len(s.decoded_rows), s.channel))
     return None
 
 
 def fixed_grid_streams(streams: Mapping[str, Stream]) -> list[Stream]:
     """Channels that make scenes in the absence of a reference."""
-    return [s for s in streams.values() if s.modality in FIXED_GRID_MODALITIES and s.is_decoded.any()]
+    return [s for s in streams.values() if s.modality in FIXED_GRID_MODALITIES and len(s.decoded_rows)]
 
 
 def cut_segments(streams: Mapping[str, Stream], reference: Stream | None) -> tuple[SceneWindow, ...]:
@@ -77,8 +79,15 @@ def cut_segments(streams: Mapping[str, Stream], reference: Stream | None) -> tup
     ruling = [reference] if reference is not None else fixed_grid_streams(streams)
     if not ruling:
         return ()
-    slots = np.unique(np.concatenate([slots_of(s.decoded_ns) for s in ruling])).tolist()
+    slots = sorted({slot for s in ruling for slot in _slots_with_data(s.decoded_ns)})
     return tuple(SceneWindow(str(slot), "drive_segment", slot_window(slot)) for slot in slots)
+
+
+def _slots_with_data(sorted_ns: Int64Array) -> set[int]:
+    found: set[int] = set()
+    for start, end in blocks(len(sorted_ns)):
+        found.update(np.unique(slots_of(sorted_ns[start:end])).tolist())
+    return found
 
 
 def cut_episodes(marks: Sequence[EpisodeMark], last_ns: int) -> tuple[SceneWindow, ...]:

@@ -7,28 +7,32 @@ import numpy as np
 import pyarrow as pa
 
 from scenelake.contracts.columns import COLUMNS
-from scenelake.contracts.modalities import Modality
 from scenelake.contracts.stages import SYNC_ERROR_SCHEMA
 from scenelake.contracts.tables import GOLD
 from scenelake.synchronise.assign import Assignment
+from scenelake.synchronise.candidates import ChannelCandidates
 from scenelake.synchronise.config import MatchRule, SynchroniseConfig
 from scenelake.synchronise.keyframes import Keyframes
-from scenelake.synchronise.match import ChannelMatches, SceneTargets, candidates_of, match_scenes, tolerance_of
+from scenelake.synchronise.match import ChannelMatches, SceneTargets, match_scenes, tolerance_of
 from scenelake.synchronise.rows import choose, list_array, nullable, table_from_columns, table_of
-from scenelake.synchronise.streams import Stream, one_chunk
+from scenelake.synchronise.streams import DriveStreams, Stream
 from scenelake.synchronise.sync_error import MEASURED_MODALITIES, measure_sync_error
 from scenelake.timebase.arrays import Int64Array
+from scenelake.timebase.blocks import compress
+from scenelake.timebase.scratch import Scratch
 
 
 @dataclass(frozen=True, slots=True)
-class DriveSamples:
-    """Keyframes of a drive, scene by scene, and the columns that identify their rows.
+class SceneSamples:
+    """Keyframes of some scenes that follow each other, and the columns that identify their rows.
 
     Attributes:
+        scenes: which ones, of the assignment's.
         keyframes: one per scene.
         columns: ``sample_id``, ``scene_id``, ``drive_id`` and ``drive_date`` of all samples in order.
     """
 
+    scenes: range
     keyframes: tuple[Keyframes, ...]
     columns: Mapping[str, pa.Array]
 
@@ -36,47 +40,33 @@ class DriveSamples:
         return sum(len(k.timestamps_ns) for k in self.keyframes)
 
 
-def matched_modality(stream: Stream, pose_channels: frozenset[str]) -> Modality:
-    """What a channel is matched as: a transform channel that carries ego poses is one of ego poses."""
-    is_pose = stream.modality is Modality.TRANSFORM and stream.channel in pose_channels
-    return Modality.EGO_POSE if is_pose else stream.modality
-
-
 def build_sync_index(
-    index: pa.Table,
-    streams: Mapping[str, Stream],
-    tables: Mapping[str, pa.Table],
+    drive: DriveStreams,
+    channels: Sequence[ChannelCandidates],
     assignment: Assignment,
-    samples: DriveSamples,
+    samples: SceneSamples,
     config: SynchroniseConfig,
 ) -> pa.Table:
     """One row per sample and channel that has a rule, also for channels that are absent.
 
     Args:
-        tables: decoded tables; ``ego_pose`` with the poses found in transforms.
+        channels: those that have a rule.
     """
     schema = GOLD["sync_index"].schema
-    pose_channels = frozenset(tables["ego_pose"]["channel"].unique().to_pylist())
+    windows = [assignment.scenes[i].window for i in samples.scenes]
     parts = []
-    is_assigned = assignment.is_assigned
-    every_ns = np.concatenate([np.empty(0, np.int64), *(k.timestamps_ns for k in samples.keyframes)])
-    scenes = [(s.window, k.timestamps_ns) for s, k in zip(assignment.scenes, samples.keyframes, strict=True)]
-    for stream in streams.values() if len(samples) else ():
-        modality = matched_modality(stream, pose_channels)
-        rule = config.rules.get(modality)
-        if rule is None:
-            continue
-        targets = [SceneTargets(w, ns, np.full(len(ns), tolerance_of(rule, stream, w))) for w, ns in scenes]
+    for channel in channels if len(samples) else ():
+        rule = config.rules[channel.modality]
+        stamps = [k.timestamps_ns for k in samples.keyframes]
+        targets = [
+            SceneTargets(w, ns, np.full(len(ns), tolerance_of(rule, channel.stream, w)))
+            for w, ns in zip(windows, stamps, strict=True)
+        ]
         matches = match_scenes(
-            targets,
-            candidates_of(stream, modality, index, tables, every_ns, is_assigned),
-            is_assigned,
-            rule.method,
-            config,
-            is_episodic=assignment.is_episodic,
+            targets, channel.every, channel.assigned, rule.method, config, is_episodic=assignment.is_episodic
         )
         tolerances_ns = np.concatenate([t.tolerances_ns for t in targets])
-        parts.append(_rows(index, stream, modality, rule, tolerances_ns, matches, samples, config))
+        parts.append(_rows(drive, channel, rule, tolerances_ns, matches, samples, config))
     if not parts:
         return schema.empty_table()
     by_sample = np.arange(len(parts) * len(samples)).reshape(len(parts), len(samples)).T.ravel()
@@ -84,21 +74,20 @@ def build_sync_index(
 
 
 def _rows(
-    index: pa.Table,
-    stream: Stream,
-    modality: Modality,
+    drive: DriveStreams,
+    channel: ChannelCandidates,
     rule: MatchRule,
     tolerances_ns: Int64Array,
     matches: ChannelMatches,
-    samples: DriveSamples,
+    samples: SceneSamples,
     config: SynchroniseConfig,
 ) -> pa.Table:
     count = len(samples)
     is_match = matches.is_match
     columns = dict(samples.columns) | {
-        "channel": pa.repeat(stream.channel, count),
-        "modality": pa.repeat(str(modality), count),
-        "sample_data_id": one_chunk(index["sample_data_id"]).take(pa.array(matches.rows, mask=~is_match)),
+        "channel": pa.repeat(channel.stream.channel, count),
+        "modality": pa.repeat(str(channel.modality), count),
+        "sample_data_id": drive.ids_of(matches.rows),
         "delta_ns": nullable(matches.delta_ns, matches.has_delta),
         "method": pa.repeat(str(rule.method), count),
         "tolerance_ns": pa.array(tolerances_ns),
@@ -110,23 +99,39 @@ def _rows(
     return table_from_columns(columns, GOLD["sync_index"].schema, count)
 
 
-def build_sync_error(streams: Mapping[str, Stream], assignment: Assignment) -> pa.Table:
-    """One row per scene and measured channel other than the reference; none for a fixed grid."""
-    reference, is_assigned = assignment.reference, assignment.is_assigned
-    rows = []
-    measured = {
-        stream.channel: stream.sorted_ns[is_assigned[stream.sorted_rows] & stream.is_decoded]
-        for stream in (streams.values() if reference is not None else ())
+def measured_channels(streams: Mapping[str, Stream], assignment: Assignment, scratch: Scratch) -> dict[str, Int64Array]:
+    """Stamps in scenes of the channels whose error against the reference is measured; none for a fixed grid."""
+    reference = assignment.reference
+    if reference is None:
+        return {}
+    return {
+        stream.channel: _inside(stream.decoded_ns, assignment, scratch)
+        for stream in streams.values()
         if stream is not reference and stream.modality in MEASURED_MODALITIES
     }
+
+
+def _inside(stamps_ns: Int64Array, assignment: Assignment, scratch: Scratch) -> Int64Array:
+    return compress(stamps_ns, lambda start, end: assignment.is_inside(stamps_ns[start:end]), scratch)
+
+
+def build_sync_error(measured: Mapping[str, Int64Array], assignment: Assignment, scenes: range) -> pa.Table:
+    """One row per scene and measured channel other than the reference.
+
+    Args:
+        measured: non-decreasing stamps by channel.
+        scenes: which ones, of the assignment's.
+    """
+    reference = assignment.reference
+    rows = []
     every_ns = reference.decoded_ns if reference is not None else np.empty(0, np.int64)
-    for scene, scene_id in zip(assignment.scenes, assignment.scene_ids, strict=True):
-        reference_ns = every_ns[scene.window.slice_of(every_ns)]
+    for number in scenes:
+        reference_ns = every_ns[assignment.scenes[number].window.slice_of(every_ns)]
         for channel, inside_ns in measured.items():
             error = measure_sync_error(reference_ns, inside_ns)
             rows.append(
                 {
-                    "scene_id": scene_id,
+                    "scene_id": assignment.scene_ids[number],
                     "channel": channel,
                     "reference_channel": reference.channel if reference is not None else None,
                     "nbr_reference": error.nbr_reference,
@@ -141,7 +146,7 @@ def build_sync_error(streams: Mapping[str, Stream], assignment: Assignment) -> p
 def sample_columns(
     drive_id: str, scene_ids: Sequence[str], dates: Sequence[object], scene_of_sample: np.ndarray, sample_ids: list[str]
 ) -> dict[str, pa.Array]:
-    """The identifying columns of ``DriveSamples``."""
+    """The identifying columns of ``SceneSamples``."""
     return {
         "sample_id": pa.array(sample_ids, pa.string()),
         "scene_id": choose(scene_of_sample, scene_ids, pa.string()),

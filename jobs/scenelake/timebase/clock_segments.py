@@ -75,7 +75,7 @@ def segment_clock(clock: ObservedClock) -> tuple[ClockSegment, ...]:
 def _is_idle(clock: ObservedClock, before: ClockSegment, segment: ClockSegment, calm_ns: float) -> bool:
     """A cut that changes neither offset nor drift, now that all others are known."""
     reach = 4 * _UNREST_WINDOW
-    near_ns = clock.delays_ns[max(segment.start - reach, 0) : segment.start + reach]
+    near_ns = clock.delays_ns(max(segment.start - reach, 0), segment.start + reach)
     least_ns = clock.limits.min_jump_ns + float(_unrest(near_ns, calm_ns).max())
     return abs(segment.jump_ns) <= least_ns and segment.line.drift_ppm == before.line.drift_ppm
 
@@ -94,7 +94,11 @@ def _usual_scatter(clock: ObservedClock) -> float:
     if nbr_windows < 3:
         return float(np.inf)
     stride = max(nbr_windows // _NBR_CALM_WINDOWS, 1)
-    whole = clock.delays_ns[: nbr_windows * _UNREST_WINDOW].reshape(nbr_windows, -1)[::stride]
+    stamps_ns, arrivals_ns = (
+        times[: nbr_windows * _UNREST_WINDOW].reshape(nbr_windows, -1)[::stride]
+        for times in (clock.stamps_ns, clock.arrivals_ns)
+    )
+    whole = arrivals_ns - stamps_ns
     return float(np.median(np.median(np.abs(np.diff(whole, axis=1)), axis=1)))
 
 
@@ -105,7 +109,7 @@ def _jumps(clock: ObservedClock, start: int, end: int, slope: float, calm_ns: fl
     low = max(start - 2 * window, 0)
     part = clock.part(low, min(end + 2 * window, len(clock)))
     # Drift is taken out, so that a window's least delay is not just its last.
-    level_ns = part.delays_ns - np.rint((part.arrivals_ns - part.arrivals_ns[0]) * slope).astype(np.int64)
+    level_ns = part.delays_ns() - np.rint((part.arrivals_ns - part.arrivals_ns[0]) * slope).astype(np.int64)
     count, ahead = len(part), running_minimum(level_ns, window)
     head = np.minimum.accumulate(level_ns[:window])
     behind = np.concatenate([level_ns[:1], head[: window - 1], ahead])[:count]

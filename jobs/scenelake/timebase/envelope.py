@@ -10,10 +10,12 @@ a constant offset of the clock: only changes of offset, and drift, can be seen i
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from scenelake.timebase.arrays import FloatArray, Int64Array
+from scenelake.timebase.blocks import blocks
 
 MAX_STRETCHES = 128
 """More of them cost the square in pairs and gain little."""
@@ -77,22 +79,34 @@ class DelayLine:
         return np.asarray(self.floor_ns - gained.astype(np.int64))
 
 
-def least_delays(arrivals_ns: Int64Array, delays_ns: Int64Array) -> Minima:
+def least_delays(stamps_ns: Int64Array, arrivals_ns: Int64Array, drift_ppm: float = 0.0) -> Minima:
     """Keeps the least delay of each of about sqrt(n) stretches: of few messages 6 in each, at most ``MAX_STRETCHES``.
 
+    Of equal delays of a stretch it is the first. Looked at block by block: the arrays may be longer than memory.
+
     Args:
-        arrivals_ns, delays_ns: (n,) in the order of arrival, n at least 1.
+        stamps_ns, arrivals_ns: (n,) in the order of arrival, n at least 1.
+        drift_ppm: what the stamps' clock is known to gain. It is taken out before delays are compared: else the least
+            of a stretch is one of its last (or first), and most messages cannot be it, however short they waited.
     """
-    count = len(delays_ns)
+    count = len(arrivals_ns)
     nbr_stretches = min(max(math.isqrt(count), min(count // 6, 32), 1), MAX_STRETCHES)
-    starts = np.arange(nbr_stretches, dtype=np.int64) * count // nbr_stretches
-    lengths = np.diff(np.append(starts, count))
-    least = np.minimum.reduceat(delays_ns, starts)
-    is_least = delays_ns == np.repeat(least, lengths)
-    first = np.flatnonzero(is_least)
-    stretch = np.searchsorted(starts, first, side="right") - 1
-    chosen = first[np.concatenate([[True], np.diff(stretch) > 0])]
-    return Minima(arrivals_ns[chosen], least)
+    bounds = np.arange(nbr_stretches + 1, dtype=np.int64) * count // nbr_stretches
+    chosen = np.array([_soonest(stamps_ns, arrivals_ns, a, b, drift_ppm) for a, b in pairwise(bounds.tolist())])
+    return Minima(arrivals_ns[chosen], arrivals_ns[chosen] - stamps_ns[chosen])
+
+
+def _soonest(stamps_ns: Int64Array, arrivals_ns: Int64Array, start: int, end: int, drift_ppm: float) -> int:
+    """The first of messages ``[start, end)`` with the least delay but for drift."""
+    found: list[tuple[int, int]] = []
+    for first, last in blocks(end, start):
+        here_ns = arrivals_ns[first:last]
+        delays_ns = here_ns - stamps_ns[first:last]
+        if drift_ppm:
+            delays_ns = delays_ns + np.rint((here_ns - arrivals_ns[start]) * (drift_ppm * 1e-6)).astype(np.int64)
+        at = int(delays_ns.argmin())
+        found.append((int(delays_ns[at]), first + at))
+    return min(found)[1]
 
 
 def fit_line(minima: Minima, drift_ppm: float | None = None) -> DelayLine:

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from scenelake.timebase.blocks import blocks
 from scenelake.timebase.envelope import DelayLine, best_split, fit_line
 from scenelake.timebase.observed_clock import ObservedClock, SegmentStart
 
@@ -14,6 +15,8 @@ _LEAST_SAVED = 40.0
 """Squared error that the second line must take away, in squares of the noise; chance saves about 10."""
 _SURE = 3.5
 """Standard errors by which two drifts must differ."""
+_STEP_NOISES = 4.0
+"""Two lines that are further apart where they are cut do not cross there."""
 _BELOW_COSTS = 20
 """Queues put delays above the line; nothing puts them below it."""
 _NBR_ROUNDS = 2
@@ -25,13 +28,15 @@ class _Change:
     """Lines before and after a cut.
 
     Attributes:
-        jump_ns: step between them; 0 for a mere kink.
+        jump_ns: step between them; 0 where it is too small to be told as one.
+        is_step: the lines are further apart at the cut than their noise explains, so that they do not meet there.
         strength: of the step or the kink against what is told from noise; below 1 there is no change.
     """
 
     first: DelayLine
     second: DelayLine
     jump_ns: int
+    is_step: bool
     strength: float
 
 
@@ -90,25 +95,34 @@ def _change(clock: ObservedClock, start: int, cut: int, end: int) -> _Change:
     least_ppm = max(clock.limits.min_kink_ppm, _SURE * float(np.hypot(errors[0], errors[1])))
     of_jump = abs(jump_ns) / (clock.limits.min_jump_ns + 6.0 * noise_ns)
     of_kink = abs(second.drift_ppm - first.drift_ppm) / least_ppm
-    return _Change(first, second, jump_ns if of_jump > 1.0 else 0, max(of_jump, of_kink))
+    is_step = abs(jump_ns) > _STEP_NOISES * noise_ns
+    return _Change(first, second, jump_ns if of_jump > 1.0 else 0, is_step, max(of_jump, of_kink))
 
 
 def _place(clock: ObservedClock, start: int, cut: int, end: int, change: _Change) -> tuple[int, SegmentStart]:
     """The first message after a change, and its cause."""
     reach = 2 * max((cut - start) // len(clock.minima(start, cut)), (end - cut) // len(clock.minima(cut, end)))
     low, high = max(cut - reach, start + 1), min(cut + reach, end - 1)
-    if change.jump_ns == 0:
+    if not change.is_step:
         return _crossing(clock, low, high, change.first, change.second), SegmentStart.DRIFT_CHANGE
-    return clock.cause_of(_step(clock, low, high, change.first, change.second), change.jump_ns)
+    cut = _step(clock, low, high, change.first, change.second)
+    # Of a clock that is set right after it drifted: too little to be told as a jump, but the lines part there.
+    return clock.cause_of(cut, change.jump_ns) if change.jump_ns else (cut, SegmentStart.DRIFT_CHANGE)
 
 
 def _step(clock: ObservedClock, low: int, high: int, first: DelayLine, second: DelayLine) -> int:
     """The cut in ``[low, high]`` that leaves delays above the line of their side, and close to it."""
-    times_ns, delays_ns = clock.arrivals_ns[low:high], clock.delays_ns[low:high]
-    above = [delays_ns - line.at(times_ns) for line in (first, second)]
-    costs = [np.where(rest < 0, -_BELOW_COSTS * rest, rest) for rest in above]
-    total = np.concatenate([[0.0], np.cumsum(costs[0] - costs[1], dtype=np.float64)])
-    return low + int(np.argmin(total))
+    best, best_total, total = low, 0.0, 0.0
+    for start, end in blocks(high, low):
+        times_ns, delays_ns = clock.arrivals_ns[start:end], clock.delays_ns(start, end)
+        above = [delays_ns - line.at(times_ns) for line in (first, second)]
+        costs = [np.where(rest < 0, -_BELOW_COSTS * rest, rest) for rest in above]
+        totals = total + np.cumsum(costs[0] - costs[1], dtype=np.float64)
+        at = int(totals.argmin())
+        if totals[at] < best_total:
+            best, best_total = start + at + 1, float(totals[at])
+        total = float(totals[-1])
+    return best
 
 
 def _crossing(clock: ObservedClock, low: int, high: int, first: DelayLine, second: DelayLine) -> int:

@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 
 from scenelake.timebase.arrays import Int64Array
-from scenelake.timebase.envelope import Minima, least_delays
+from scenelake.timebase.envelope import Minima, fit_line, least_delays
 
 _NBR_STEPS = 1 << 16
 _NEAR = 3
@@ -73,13 +73,11 @@ class ObservedClock:
     """One channel's record of when its messages were stamped and when they arrived.
 
     Attributes:
-        stamps_ns, arrivals_ns: (n,) int64 in the order of arrival; arrivals do not go back.
-        delays_ns: (n,) arrivals less stamps.
+        stamps_ns, arrivals_ns: (n,) int64 in the order of arrival; arrivals do not go back. They may lie in files.
     """
 
     stamps_ns: Int64Array
     arrivals_ns: Int64Array
-    delays_ns: Int64Array
     steps: Steps
     limits: Segmentation
 
@@ -89,11 +87,18 @@ class ObservedClock:
     def part(self, start: int, end: int) -> "ObservedClock":
         """Messages ``[start, end)`` alone."""
         run = slice(start, end)
-        return ObservedClock(self.stamps_ns[run], self.arrivals_ns[run], self.delays_ns[run], self.steps, self.limits)
+        return ObservedClock(self.stamps_ns[run], self.arrivals_ns[run], self.steps, self.limits)
+
+    def delays_ns(self, start: int = 0, end: int | None = None) -> Int64Array:
+        """Arrivals less stamps of messages ``[start, end)``."""
+        return np.asarray(self.arrivals_ns[start:end] - self.stamps_ns[start:end])
 
     def minima(self, start: int, end: int) -> Minima:
-        """Least delays of stretches of messages ``[start, end)``."""
-        return least_delays(self.arrivals_ns[start:end], self.delays_ns[start:end])
+        """Least delays of stretches of messages ``[start, end)``, told apart from their drift."""
+        stamps_ns, arrivals_ns = self.stamps_ns[start:end], self.arrivals_ns[start:end]
+        found = least_delays(stamps_ns, arrivals_ns)
+        drift_ppm = fit_line(found).drift_ppm
+        return least_delays(stamps_ns, arrivals_ns, drift_ppm) if drift_ppm else found
 
     def cause_of(self, cut: int, jump_ns: int) -> tuple[int, SegmentStart]:
         """Why the least delay steps by ``jump_ns`` about message ``cut``, and at which message exactly.
@@ -109,7 +114,7 @@ class ObservedClock:
         excess_ns = sign * (steps_ns - period_ns)
         beats = np.maximum((steps_ns + period_ns // 2) // period_ns, 1)
         # A message that was never recorded makes a step of whole periods, but of stamps and arrivals alike.
-        moved_ns = -sign * np.diff(self.delays_ns[low - 1 : high]) + abs(jump_ns) // 2
+        moved_ns = -sign * np.diff(self.delays_ns(low - 1, high)) + abs(jump_ns) // 2
         is_off_beat = 2 * np.abs(steps_ns - beats * period_ns) > abs(jump_ns)
         explained_ns = np.where(is_off_beat, excess_ns, np.minimum(excess_ns, moved_ns))
         if 2 * int(explained_ns[cut - low]) > abs(jump_ns):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scenelake.cli.upload import Put, Target, manifest_of, object_sha256, plan_puts
+from scenelake.cli.upload import Put, Target, left_out, manifest_of, object_sha256, plan_puts
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.ids import MERKLE_BLOCK_BYTES
 from scenelake.contracts.manifests import ManifestFile, read_manifest
@@ -49,6 +49,48 @@ def test_a_folder_that_has_a_manifest_keeps_it(folder: Path) -> None:
     assert plan_puts([folder], TARGET)[-1] == Put("fleet/car/monday/rec/_MANIFEST.json", own)
 
 
+@pytest.mark.parametrize(
+    ("there", "put"),
+    [
+        (["metadata.yaml", "run_0.db3", "run_1.db3.zstd"], ["run_0.db3", "run_1.db3.zstd"]),
+        (["a.bag", "b.bag.bz2", "b.bag.active", "notes.txt"], ["a.bag", "b.bag.bz2"]),
+        (
+            [
+                "README.md",
+                ".cache/x.parquet",
+                "meta/info.json",
+                "meta/tasks.jsonl",
+                "data/chunk-000/episode_000000.parquet",
+            ],
+            ["README.md", "data/chunk-000/episode_000000.parquet", "meta/info.json", "meta/tasks.jsonl"],
+        ),
+        (
+            [
+                "toy/1.0.0/dataset_info.json",
+                "toy/1.0.0/features.json",
+                "toy/1.0.0/toy-train.tfrecord-00000-of-00001",
+                "x",
+            ],
+            ["toy/1.0.0/dataset_info.json", "toy/1.0.0/features.json", "toy/1.0.0/toy-train.tfrecord-00000-of-00001"],
+        ),
+        (["toy-train.tfrecord-00000-of-00001", "run.MCAP"], ["run.MCAP", "toy-train.tfrecord-00000-of-00001"]),
+    ],
+    ids=["rosbag2", "rosbag1", "LeRobot", "RLDS", "by name alone"],
+)
+def test_a_folder_is_dropped_as_a_whole_and_what_is_left_is_named(
+    tmp_path: Path, there: list[str], put: list[str]
+) -> None:
+    folder = tmp_path / "rec"
+    for name in there:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    puts = plan_puts([folder], TARGET)
+    assert [p.key.removeprefix("fleet/car/monday/rec/") for p in puts] == [*put, "_MANIFEST.json"]
+    left = {path.relative_to(folder).as_posix() for path in left_out([folder], puts)}
+    assert left == set(there) - set(put)
+    assert {file.path for file in read_manifest(manifest_of(puts[-1], puts), "m")} == set(put)
+
+
 def test_checksums_are_those_of_decode(tmp_path: Path) -> None:
     path, told = tmp_path / "large", []
     blocks = [b"x" * MERKLE_BLOCK_BYTES, b"y"]
@@ -61,7 +103,7 @@ def test_checksums_are_those_of_decode(tmp_path: Path) -> None:
 def test_missing_and_empty_paths_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="nowhere"):
         plan_puts([tmp_path / "nowhere"], TARGET)
-    with pytest.raises(BadInputError, match=r"no \.mcap file"):
+    with pytest.raises(BadInputError, match="no recording or robot dataset below it"):
         plan_puts([tmp_path], TARGET)
 
 

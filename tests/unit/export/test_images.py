@@ -94,7 +94,7 @@ def test_raw_encodings_become_rgb() -> None:
     assert [f.reason for f in found[3:] if isinstance(f, Unusable)] == reasons
 
 
-@pytest.mark.parametrize("wanted", [[7], [3, 4, 5, 11], list(range(NBR_FRAMES))])
+@pytest.mark.parametrize("wanted", [[7], [3, 4, 5, 11], [4, 4, 9], list(range(NBR_FRAMES))])
 def test_video_is_decoded_from_the_frame_that_starts_it(wanted: list[int]) -> None:
     units = video()
     assert len(units) == NBR_FRAMES

@@ -59,9 +59,10 @@ def test_an_audit_that_could_not_be_carried_out_is_tried_again(
 
 def test_the_auditor_understands_what_it_is_told(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, endpoint_url="http://127.0.0.1:1", ledger_table="t", lake_bucket="l")
-    command = audit_job.audit_command(argparse.Namespace(grace_seconds=5.0, deep=True), settings)
+    words = argparse.Namespace(grace_seconds=5.0, event_grace_seconds=300.0, deep=True)
+    command = audit_job.audit_command(words, settings)
     assert command[1:3] == ["-m", "scenelake_audit.cli"]
     told = _parser().parse_args(command[3:])
-    assert (told.json, told.deep, told.grace_seconds) == (True, True, 5.0)
+    assert (told.json, told.deep, told.grace_seconds, told.event_grace_seconds) == (True, True, 5.0, 300.0)
     assert (told.endpoint_url, told.ledger, told.lake) == ("http://127.0.0.1:1", "t", "l")
     assert (told.landing, told.database, told.region) == ("scenelake-landing", "scenelake", "eu-central-1")

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from scenelake.adapters import dynamo_ledger, ledger_table, ledger_transactions
 from scenelake.adapters.dynamo_ledger import MAX_TRIES, DynamoLedger
-from scenelake.contracts.drops import DropState, Settlement
+from scenelake.contracts.drops import BatchState, DropState, Settlement
 from scenelake.contracts.errors import FencedError, TransientError
 from scenelake.ledger.new_drop import ObjectVersion, new_drop
 from scenelake.ledger.protocol import ClaimLimits
@@ -67,6 +67,26 @@ def test_a_large_claim_leaves_out_a_drive_that_another_took_meanwhile(zone, monk
     assert batch is not None
     assert [d.drop_id for d in mine.drops_of(batch.batch_id, 1)] == drop_ids[:4] + drop_ids[6:]
     assert [d.drop_id for d in mine.drops_of(taken[0].batch_id, 1)] == drop_ids[4:5]
+
+
+@pytest.mark.usefixtures("small_transactions")
+def test_a_large_drive_that_another_took_meanwhile_is_left_out_as_a_whole(zone, monkeypatch) -> None:
+    """Its drops go into several transactions, and only the first of them takes the drive."""
+    mine, other = zone.ledger, DynamoLedger(zone.ledger._table._client, zone.ledger._table.name)
+    drop_ids = register(mine, "f/v/d0/a", *(f"f/v/d1/{name}" for name in "abcdef"))
+    guard, taken = mine._guard, []
+
+    def late(batch_id, attempt):
+        if not taken:
+            taken.append(other.claim_drops(drop_ids[1:2], LIMITS, 7, rebuild=False))
+        return guard(batch_id, attempt)
+
+    monkeypatch.setattr(mine, "_guard", late)
+    batch = mine.claim(LIMITS, 6)
+    assert batch is not None
+    assert [d.drop_id for d in mine.drops_of(batch.batch_id, 1)] == drop_ids[:1]
+    mine.settle(batch.batch_id, 1, [Settlement(drop_ids[0], DropState.BUILT)], 8)
+    assert mine.batch(batch.batch_id).state is BatchState.CLOSED
 
 
 @pytest.mark.usefixtures("small_transactions")

@@ -39,6 +39,20 @@ def test_by_hand_a_prefix_is_registered_and_claimed(zone, ask) -> None:
     assert (code, again) == (ExitCode.OK, answer)
 
 
+def test_by_hand_a_retry_gets_its_own_batch_back_and_another_run_does_not(zone, ask) -> None:
+    zone.put("f/v/d/a.mcap")
+    _, first = ask(open_batch_job, "--prefix", "f/v/d/", "--dag-run-id", "manual__1")
+    zone.put("f/v/d/b.mcap")
+    assert ask(open_batch_job, "--prefix", "f/v/d/", "--dag-run-id", "manual__1") == (ExitCode.OK, first)
+    held = zone.ledger.batch(first["batch_id"])
+    assert not held.is_waiting, "its run has begun, so an attempt that lapses counts"
+    _, other = ask(open_batch_job, "--prefix", "f/v/d/a", "--dag-run-id", "manual__2")
+    assert other["batch_id"] is None
+    ask(hand_back_job, "--batch-id", first["batch_id"], "--attempt", "1")
+    _, after = ask(open_batch_job, "--prefix", "f/v/d/a", "--dag-run-id", "manual__1")
+    assert (after["batch_id"], after["attempt"]) == (first["batch_id"], 2)
+
+
 def test_by_hand_drops_are_named_by_uri(zone, ask) -> None:
     zone.put("f/v/d/run 1,b.mcap")
     zone.put("f/v/d/run 1,b.mcap.part")

@@ -173,6 +173,20 @@ def test_a_drop_that_waits_for_long_says_what_for(zone: Zone, reconcile: Reconci
     assert why["f/v/parts/run/one.mcap"].startswith("nothing holds it back"), "its quiet time has passed"
 
 
+def test_why_a_recording_waits_is_asked_once_and_not_for_each_of_its_objects(
+    zone: Zone, reconcile: Reconcile, later: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        register(zone, f"f/v/d/rec/{number}.mcap")
+    parts_of, asked = reconcile_job.DynamoLedger.parts_of, []
+    monkeypatch.setattr(
+        reconcile_job.DynamoLedger, "parts_of", lambda self, *which: asked.append(which) or parts_of(self, *which)
+    )
+    later(2)
+    assert len(reconcile()["examples"]["stuck"]) == 3
+    assert len(asked) == 1
+
+
 def test_a_version_that_is_gone_is_reported_unless_it_was_forgotten_or_known_missing(
     zone: Zone, reconcile: Reconcile
 ) -> None:

@@ -17,7 +17,7 @@ from scenelake.contracts.drops import Batch, Drop
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.releases import Release, TablePin
 from scenelake.contracts.stages import Stage, StageArguments, StageOutcome
-from scenelake.contracts.tables import GOLD
+from scenelake.contracts.tables import GOLD, Table
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.job import DROPS_FILE, drop_lines
 from scenelake.decode.task import DecodeTask
@@ -64,7 +64,15 @@ class MemoryTables:
     def publish(self, pins: Mapping[str, TablePin], release_number: int) -> None:
         """There is no ``main`` to move."""
 
-    def rows(self, pin: TablePin) -> pa.Table:
+    def rows(
+        self, table: Table, pin: TablePin, columns: Sequence[str], where: str, values: Sequence[str] | None = None
+    ) -> pa.Table:
+        held = self.held(pin)
+        column = held[where]
+        is_wanted = pc.is_valid(column) if values is None else pc.is_in(column, pa.array(values, pa.string()))
+        return held.filter(is_wanted).select(list(columns))
+
+    def held(self, pin: TablePin) -> pa.Table:
         return self._snapshots[pin.snapshot_id][0]
 
     def files(self, pin: TablePin) -> frozenset[str]:
@@ -170,7 +178,7 @@ class Lake:
     def rows(self, table: str) -> list[dict[str, Any]]:
         release = self.release()
         assert release is not None
-        return self.tables.rows(release.tables[table]).to_pylist() if table in release.tables else []
+        return self.tables.held(release.tables[table]).to_pylist() if table in release.tables else []
 
     def gold(self) -> dict[str, list[str]]:
         """Every gold table's rows as text, sorted, without what differs between two runs by nature."""
@@ -179,7 +187,7 @@ class Lake:
         found = {}
         for name, pin in release.tables.items():
             if name not in IGNORED_TABLES:
-                found[name] = sorted([*self.tables.files(pin), *map(comparable, self.tables.rows(pin).to_pylist())])
+                found[name] = sorted([*self.tables.files(pin), *map(comparable, self.tables.held(pin).to_pylist())])
         return {name: rows for name, rows in found.items() if rows}
 
     def drops(self) -> Iterator[Drop]:

@@ -29,10 +29,14 @@ class Drive:
     stamps_ns: dict[str, np.ndarray] = field(default_factory=dict)
     clocks: dict[str, ChannelClock] = field(default_factory=dict)
     is_match: dict[str, float] = field(default_factory=dict)
+    missed: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     sync_error_ns: dict[str, int | None] = field(default_factory=dict)
     channels: dict[str, ChannelCount] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     nbr_samples: int = 40
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    log_lead_ns: dict[str, int] = field(default_factory=dict)
+    sensor_lead_ns: dict[str, int] = field(default_factory=dict)
 
     def change_clock(self, channel: str, **changes: Any) -> None:
         self.clocks[channel] = replace(self.clocks[channel], **changes)
@@ -43,7 +47,10 @@ class Drive:
             channels=tuple(self.channels.values()), problems=self.problems,
         )  # fmt: skip
         scenes = scene_facts(self._scenes(), self._sample_data())
-        return DriveFacts(scenes, self.clocks, self._sync_index(), self._sync_error(), (outcome,))
+        faults = pa.Table.from_pylist(self.faults, GOLD["clock_fault"].schema)
+        return DriveFacts(
+            scenes, self.clocks, self._sync_index(), self._sync_error(), (outcome,), self._samples(), faults
+        )
 
     def failures(self, policy: QualityPolicy | None = None) -> dict[str, set[tuple[str | None, str, str]]]:
         """Per check that did not pass: (channel, scene, verdict)."""
@@ -74,7 +81,8 @@ class Drive:
     def _sample_data(self) -> pa.Table:
         rows = [
             {"scene_id": SCENES[int(ns - START) // (20 * SECOND)], "channel": channel, "timestamp_ns": int(ns),
-             "object_sha256": SHA}
+             "object_sha256": SHA, "log_time_ns": int(ns) + self.log_lead_ns.get(channel, 0),
+             "sensor_time_ns": int(ns) + self.sensor_lead_ns.get(channel, 0)}
             for channel, stamps in self.stamps_ns.items()
             for ns in stamps
         ]  # fmt: skip
@@ -82,13 +90,23 @@ class Drive:
 
     def _sync_index(self) -> pa.Table:
         rows = [
-            {"scene_id": scene, "channel": channel, "modality": self.clocks[channel].modality,
-             "is_match": k < share * 40, "tolerance_ns": 25 * MS}
+            {"scene_id": scene, "sample_id": f"{scene} {k}", "channel": channel,
+             "modality": self.clocks[channel].modality, "tolerance_ns": 25 * MS,
+             "is_match": k < share * 40 and (scene, k) not in self.missed.get(channel, ())}
             for scene in SCENES
             for channel, share in self.is_match.items()
             for k in range(40)
         ]  # fmt: skip
         return pa.Table.from_pylist(rows, schema=GOLD["sync_index"].schema)
+
+    def _samples(self) -> pa.Table:
+        rows = [
+            {"scene_id": scene, "sample_id": f"{scene} {k}",
+             "timestamp_ns": START + number * 20 * SECOND + k * 500 * MS}
+            for number, scene in enumerate(SCENES)
+            for k in range(40)
+        ]  # fmt: skip
+        return pa.Table.from_pylist(rows, schema=GOLD["sample"].schema)
 
     def _sync_error(self) -> pa.Table:
         rows = [

@@ -17,7 +17,7 @@ SECOND = 1_000 * MS
 ALL_CHECKS = {
     "no_keyframes", "missing_sensor", "completeness", "coverage", "gaps", "implausible_rate", "duplicate_stamps",
     "backward_jumps", "clock_offset", "epoch", "sync_match", "sync_error", "undecodable", "camera_undecodable",
-    "lost_messages", "bad_bytes",
+    "lost_messages", "bad_bytes", "time.clock_fault",
 }  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def test_results_are_rows_of_the_contract(clean):
     assert len(keys) == len(set(keys)) > 50
     assert all(isinstance(json.loads(text), dict) for text in table["evidence"].to_pylist())
     whole = {r["check_name"] for r in table.to_pylist() if r["channel"] is None}
-    assert whole == {"no_keyframes", "bad_bytes"}
+    assert whole == {"no_keyframes", "bad_bytes", "time.clock_fault"}
 
 
 def test_a_missing_sensor_warns_where_it_is_missing(clean):

@@ -72,13 +72,15 @@ def test_radiate_is_kept_with_its_clock_faults_named(judged):
 def test_a_tub_with_conversion_times_is_found_out(judged):
     verdicts, reasons = judged("donkeycar", "donkeycar_tub")
     assert verdicts == {"warn"}
-    assert set(reasons) == {"implausible_rate"}
+    assert set(reasons) == {"implausible_rate", "time.clock_fault"}
     assert "333 Hz" in next(iter(reasons["implausible_rate"].values()))
+    assert all("conversion_stamps" in reason for reason in reasons["time.clock_fault"].values())
 
 
 @pytest.mark.slow
 def test_comma2k19_is_kept_without_camera_and_lidar(judged):
     verdicts, reasons = judged("comma2k19", "comma2k19_example1")
     assert verdicts == {"warn"}
-    assert set(reasons) == {"epoch", "sync_match"}
+    assert set(reasons) == {"epoch", "sync_match", "time.clock_fault"}
+    assert all("epoch" in reason for reason in reasons["time.clock_fault"].values())
     assert set(reasons["sync_match"]) == {"/gnss/qcom/motion"}

@@ -44,10 +44,11 @@ class Lake:
         attempt: int = 1,
         committer: Committer | None = None,
         fence: Callable[[], None] = lambda: None,
+        noted: str | None = None,
     ) -> Committed:
         rows = tuple(drive_rows(d, "s3://quarantine") for d in drives)
         self.clock_ns += 1
-        given = BatchCommit(batch, attempt, "recipe", rows, lambda: self.clock_ns, fence)
+        given = BatchCommit(batch, attempt, "recipe", rows, lambda: self.clock_ns, lambda _: fence(), noted)
         return commit_batch(
             given, committer or self.committer(), self.objects, self.documents, SerialiseConfig(nbr_threads=2)
         )

@@ -84,6 +84,38 @@ def test_a_batch_that_has_its_release_makes_no_second_one(lake: Lake) -> None:
     assert list_releases(lake.objects, lake.documents) == [1]
 
 
+def test_a_batch_that_has_its_release_makes_no_second_one_after_anothers_either(lake: Lake) -> None:
+    first = lake.commit(lake.maker.drive()).release
+    lake.commit(lake.maker.drive("d2"), batch="b2")
+    found_otherwise = lake.maker.drive(changed_scene=1, brightness=2.0)
+    again = lake.commit(found_otherwise, attempt=2, noted="r00000001").release
+    assert again == first
+    assert list_releases(lake.objects, lake.documents) == [1, 2]
+
+
+@pytest.mark.parametrize("noted", ["r00000001", "r00000002", "r00000009"])
+def test_a_release_that_was_noted_and_never_written_is_made(lake: Lake, noted: str) -> None:
+    """The attempt died in between, and the number may be another batch's since."""
+    lake.commit(lake.maker.drive("d2"), batch="b2")
+    release = lake.commit(lake.maker.drive(), attempt=2, noted=noted).release
+    assert release is not None
+    assert (release.release_id, release.batch_id) == ("r00000002", "b1")
+
+
+def test_a_stale_attempts_release_is_found_behind_that_of_another_batch(lake: Lake) -> None:
+    """Attempt 1 wakes between attempt 2's fence and its put, and a third batch is quick."""
+
+    def overtaken() -> None:
+        lake.commit(lake.maker.drive(), attempt=1)
+        lake.commit(lake.maker.drive("d2"), batch="b2")
+
+    found_otherwise = lake.maker.drive(changed_scene=1, brightness=2.0)
+    done = lake.commit(found_otherwise, attempt=2, fence=overtaken)
+    assert done.release is not None
+    assert (done.release.release_id, done.release.attempt) == ("r00000001", 1)
+    assert list_releases(lake.objects, lake.documents) == [1, 2]
+
+
 def test_nothing_new_is_no_release(lake: Lake) -> None:
     lake.commit(lake.maker.drive())
     again = lake.commit(lake.maker.drive(), batch="b2")

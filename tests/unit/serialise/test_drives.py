@@ -26,9 +26,8 @@ def test_accepted_scenes_only_are_gold_and_the_others_leave_evidence(maker: Driv
     assert (document["verdict"], document["reason"]) == ("quarantine", "why")
     assert [c["check_name"] for c in document["checks"]] == ["completeness"]
     (kept,) = rows.rows["release_scene"].to_pylist()
-    assert (kept["is_kept"], kept["verdict"], kept["split"]) == (True, "warn", None)
+    assert (kept["is_kept"], kept["verdict"]) == (True, "warn")
     assert kept["kept_because"] == "quality says warn: why"
-    assert kept["split_group"] == rows.drive_id
     assert kept["revision"] == rows.scenes[kept["scene_id"]]
     assert len(rows.payload_files) == 1
 

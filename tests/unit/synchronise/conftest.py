@@ -16,6 +16,7 @@ from scenelake.simulate.clock import Schedule
 from scenelake.simulate.config import DEFAULT_START_NS, SECOND_NS, Camera, Gnss, Imu, Lidar, Radar, Sensor
 from scenelake.simulate.faults import parse_fault
 from scenelake.synchronise.drives import READ_TABLES, DriveInput, DriveObject, plan_drive
+from scenelake.synchronise.row_sources import TableRows
 
 SHA = "ab" * 32
 
@@ -79,8 +80,8 @@ class Recording:
         tables = {}
         for name, rows in self.tables.items():
             schema = CALIBRATION.schema if name == "calibration" else decoded_schema(name)
-            tables[name] = pa.Table.from_pylist(rows, schema=schema)
-        index = pa.Table.from_pylist(self.rows, schema=MESSAGE_INDEX.schema)
+            tables[name] = TableRows(pa.Table.from_pylist(rows, schema=schema))
+        index = TableRows(pa.Table.from_pylist(self.rows, schema=MESSAGE_INDEX.schema))
         return DriveInput(plan_drive(objects), objects, index, tables)
 
     def _objects(self) -> list[str]:
@@ -129,6 +130,11 @@ def make_object(
 @pytest.fixture
 def recording() -> Recording:
     return Recording()
+
+
+@pytest.fixture
+def make_recording() -> Callable[[], Recording]:
+    return Recording
 
 
 @pytest.fixture

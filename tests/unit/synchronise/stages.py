@@ -21,6 +21,7 @@ from scenelake.synchronise.build import synchronise_drive
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.drives import DriveInput, DriveObject
 from scenelake.synchronise.job import read_drive
+from scenelake.synchronise.row_sources import read_all
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Synchronised:
     def trajectory(self) -> Trajectory:
         """The poses that the drive's row names, recorded or derived."""
         every = pa.concat_tables(
-            [self.input.tables["ego_pose"].select(["channel", "timestamp_ns", "world_from_ego"]),
+            [read_all(self.input.tables["ego_pose"]).select(["channel", "timestamp_ns", "world_from_ego"]),
              self.tables["ego_pose"].select(["channel", "timestamp_ns", "world_from_ego"])]
         )  # fmt: skip
         rows = every.filter(pc.equal(every["channel"], self.drive["ego_pose_channel"]))

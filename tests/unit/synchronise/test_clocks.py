@@ -4,7 +4,7 @@ import pytest
 from scenelake.synchronise.assign import measure_clocks
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.scenes import choose_reference
-from scenelake.synchronise.streams import streams_of
+from scenelake.synchronise.streams import read_streams
 from scenelake.timebase.epochs import YEAR_2000_NS, YEAR_2100_NS, epoch_of
 
 T0 = 1_700_000_000_000_000_000
@@ -13,7 +13,7 @@ SECOND = 1_000 * MS
 
 
 def clocks_of(recording):
-    streams = streams_of(recording.drive().index)
+    streams = read_streams(recording.drive().index).by_channel
     clocks = measure_clocks(streams, choose_reference(streams), SynchroniseConfig())
     return {clock.channel: clock for clock in clocks}
 
@@ -47,9 +47,7 @@ def test_a_short_silence_of_a_fast_channel_is_no_gap(recording):
 def test_recording_order_is_the_order_in_the_file_not_in_the_index(recording):
     recording.add("/imu", "imu", [T0 + 30 * MS, T0, T0 + 60 * MS])
     recording.rows.reverse()
-    from scenelake.synchronise.streams import recording_order
-
-    streams = streams_of(recording_order(recording.drive().index))
+    streams = read_streams(recording.drive().index).by_channel
     assert streams["/imu"].recorded_ns.tolist() == [T0 + 30 * MS, T0, T0 + 60 * MS]
 
 

@@ -12,6 +12,7 @@ from scenelake.synchronise.build import synchronise_drive
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.drives import drive_metadata, plan_drive
 from scenelake.synchronise.job import drives_of, read_drive
+from scenelake.synchronise.row_sources import read_all
 
 START = 85_000_000 * 20_000_000_000
 A, B = "aa" * 32, "bb" * 32
@@ -73,8 +74,9 @@ def objects(tmp_path):
 
 def store(objects, item, recording):
     drive = recording.drive()
-    index = drive.index.filter([sha == item.outcome.object_sha256 for sha in drive.index["object_sha256"].to_pylist()])
-    tables = {n: t for n, t in drive.tables.items() if len(t)}
+    index = read_all(drive.index)
+    index = index.filter([sha == item.outcome.object_sha256 for sha in index["object_sha256"].to_pylist()])
+    tables = {n: read_all(t) for n, t in drive.tables.items() if len(read_all(t))}
     outcome = replace(item.outcome, tables=tuple(tables))
     write_json(objects, f"{item.decoded_uri}/outcome.json", outcome.to_json())
     write_table(objects, f"{item.decoded_uri}/message_index.parquet", index)

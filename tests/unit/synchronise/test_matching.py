@@ -12,7 +12,7 @@ from scenelake.geometry.linear import interpolate_linear
 from scenelake.geometry.slerp import interpolate_slerp
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.hold import match_hold
-from scenelake.synchronise.match import Candidates, SceneTargets, match_scenes, near_rows
+from scenelake.synchronise.match import Candidates, SceneTargets, match_scenes, near_positions
 from scenelake.synchronise.nearest import match_nearest
 from scenelake.timebase.windows import Window
 
@@ -180,12 +180,20 @@ def test_values_read_near_keyframes_alone_give_the_same_matches(data):
     keyframes = array(sorted(data.draw(st.lists(TIMES, min_size=1, max_size=6))))
     is_assigned = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
     every = Candidates(np.arange(count), stamps, np.arange(count, dtype=float).reshape(-1, 1))
-    near = near_rows(keyframes, stamps, is_assigned)
+    inside = np.flatnonzero(is_assigned)
+    near = np.union1d(near_positions(keyframes, stamps), inside[near_positions(keyframes, stamps[inside])])
     some = Candidates(near, stamps[near], every.values[near])
     windows = [SceneTargets(Window(BASE - 41, BASE + 41), keyframes, np.full(len(keyframes), 7))]
     for is_episodic in (False, True):
         answers = [
-            match_scenes(windows, c, is_assigned, SyncMethod.LINEAR, SynchroniseConfig(), is_episodic=is_episodic)
+            match_scenes(
+                windows,
+                c,
+                c.where(is_assigned[c.rows]),
+                SyncMethod.LINEAR,
+                SynchroniseConfig(),
+                is_episodic=is_episodic,
+            )
             for c in (every, some)
         ]
         for name in ("rows", "delta_ns", "has_delta", "values"):

@@ -18,6 +18,7 @@ from scenelake.geometry.motion_compensation import compensate_points
 from scenelake.geometry.poses import invert, transform
 from scenelake.synchronise.build import synchronise_drive
 from scenelake.synchronise.config import SynchroniseConfig
+from scenelake.synchronise.row_sources import TableRows, read_all
 
 AV2_LOG = "7fab2350-7eaf-3b7e-a39d-6937a4c1bede"
 
@@ -95,11 +96,12 @@ def matrix_of_row(row):
 
 def with_image(found, camera, stamp_ns):
     """The drive as it were with one more message: an image, of which the log has none."""
-    row = dict.fromkeys(MESSAGE_INDEX.columns) | found.input.index.slice(0, 1).to_pylist()[0]
+    index = read_all(found.input.index)
+    row = dict.fromkeys(MESSAGE_INDEX.columns) | index.slice(0, 1).to_pylist()[0]
     row |= {"sample_data_id": "image", "channel": f"/camera/{camera}/image", "modality": "camera", "status": "decoded"}
     row |= {"timestamp_ns": stamp_ns, "frame_id": camera, "payload_table": None}
-    index = pa.concat_tables([found.input.index, pa.Table.from_pylist([row], schema=found.input.index.schema)])
-    tables = synchronise_drive(replace(found.input, index=index), SynchroniseConfig()).tables
+    index = pa.concat_tables([index, pa.Table.from_pylist([row], schema=index.schema)])
+    tables = synchronise_drive(replace(found.input, index=TableRows(index)), SynchroniseConfig()).tables
     return replace(found, tables=dict(tables))
 
 

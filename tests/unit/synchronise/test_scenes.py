@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.keyframes import keyframes_of
 from scenelake.synchronise.scenes import EpisodeMark, SceneWindow, choose_reference, cut_episodes, cut_segments
-from scenelake.synchronise.streams import streams_of
+from scenelake.synchronise.streams import read_streams
 from scenelake.timebase.slots import SLOT_NS, slot_window
 from scenelake.timebase.windows import Window
 
@@ -19,11 +19,11 @@ SECOND = 1_000 * MS
 def test_the_lidar_with_most_rows_rules_else_the_camera_with_most(recording):
     recording.add("/cam/b", "camera", range(START, START + 9))
     recording.add("/cam/a", "camera", range(START, START + 9))
-    assert choose_reference(streams_of(recording.drive().index)).channel == "/cam/a"
+    assert choose_reference(read_streams(recording.drive().index).by_channel).channel == "/cam/a"
     recording.add("/lidar/few", "lidar", range(START, START + 2))
     recording.add("/lidar/many", "lidar", range(START, START + 3))
     recording.add("/lidar/broken", "lidar", range(START, START + 50), status="undecodable")
-    streams = streams_of(recording.drive().index)
+    streams = read_streams(recording.drive().index).by_channel
     assert choose_reference(streams).channel == "/lidar/many"
     assert choose_reference(streams, is_episodic=True).channel == "/cam/a"
 
@@ -31,7 +31,7 @@ def test_the_lidar_with_most_rows_rules_else_the_camera_with_most(recording):
 def test_segments_are_the_slots_in_which_the_reference_has_a_row(recording):
     recording.add("/lidar", "lidar", [START + SLOT_NS - 1, START + SLOT_NS, START + 5 * SLOT_NS])
     recording.add("/imu", "imu", [START + 3 * SLOT_NS])
-    streams = streams_of(recording.drive().index)
+    streams = read_streams(recording.drive().index).by_channel
     scenes = cut_segments(streams, choose_reference(streams))
     assert [s.position for s in scenes] == [str(SLOT), str(SLOT + 1), str(SLOT + 5)]
     assert [s.window for s in scenes] == [slot_window(SLOT), slot_window(SLOT + 1), slot_window(SLOT + 5)]
@@ -41,7 +41,7 @@ def test_without_a_reference_every_measuring_channel_makes_scenes(recording):
     recording.add("/imu", "imu", [START])
     recording.add("/can", "can", [START + SLOT_NS])
     recording.add("/vendor", "raw", [START + 2 * SLOT_NS], status="raw")
-    streams = streams_of(recording.drive().index)
+    streams = read_streams(recording.drive().index).by_channel
     assert [s.position for s in cut_segments(streams, None)] == [str(SLOT), str(SLOT + 1)]
 
 

@@ -22,7 +22,7 @@ def sensor(rate_hz, seconds, seed, queue_ns=200_000, trigger_ns=300_000):
 
 
 def segments(stamps, arrivals, **limits):
-    clock = ObservedClock(stamps, arrivals, arrivals - stamps, measure_steps(stamps), Segmentation(**limits))
+    clock = ObservedClock(stamps, arrivals, measure_steps(stamps), Segmentation(**limits))
     return segment_clock(clock)
 
 

@@ -13,6 +13,8 @@ from scenelake.decode.formats.blocks import Block, Definition
 
 GROUP_BYTES = 16 * 1024 * 1024
 GROUP_ROWS = 65_536
+GROUP_BLOCKS = 4_096
+"""A block takes about 4 KiB, however little it holds: chunks of one message each must not add up."""
 _COLUMNS = tuple(f.name for f in fields(Block) if f.name not in ("body", "definitions"))
 
 
@@ -49,7 +51,8 @@ def grouped(blocks: Iterable[Block], max_bytes: int = GROUP_BYTES) -> Iterator[B
         if not len(block):
             continue
         is_other = any(definitions.get(c, d) != d for c, d in block.definitions.items())
-        if waiting and (is_other or nbr_bytes + len(block.body) > max_bytes or nbr_rows + len(block) > GROUP_ROWS):
+        is_full = nbr_bytes + len(block.body) > max_bytes or nbr_rows + len(block) > GROUP_ROWS
+        if waiting and (is_other or is_full or len(waiting) == GROUP_BLOCKS):
             yield _group(waiting, definitions)
             waiting, definitions, nbr_bytes, nbr_rows = [], {}, 0, 0
         waiting.append(block)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenelake.contracts.errors import ConfigurationError
-from scenelake.loader.splits import SPLITS, assign_splits, split_groups
+from scenelake.contracts.splits import SPLITS, assign_splits, shares_problem, split_groups, split_of
 
 SHARES = (0.8, 0.1, 0.1)
 scenes = st.lists(
@@ -20,6 +20,9 @@ scenes = st.lists(
 def test_nothing_that_belongs_together_is_torn_apart(given_scenes: list[tuple[str, str | None]], seed: int) -> None:
     drives, clusters = [d for d, _ in given_scenes], [c for _, c in given_scenes]
     splits, groups = assign_splits(drives, clusters, SHARES, seed)
+    for group, split in zip(groups, splits, strict=True):
+        own = [split_of(d, SHARES, seed) for d, g in zip(drives, groups, strict=True) if g == group]
+        assert split == min(own, key=SPLITS.index), "the most exposed of the drives' own splits"
     for keys in (drives, clusters, groups):
         found: dict[str, set[str]] = {}
         for key, split in zip(keys, splits, strict=True):
@@ -58,7 +61,18 @@ def test_shares_are_kept_roughly_and_a_new_drive_moves_nobody() -> None:
     assert assign_splits(drives, [None] * 5000, (1.0, 0.0, 0.0))[0] == ["train"] * 5000
 
 
-@pytest.mark.parametrize("shares", [(0.5, 0.4), (0.5, 0.4, 0.2), (1.2, -0.1, -0.1)])
+def test_a_duplicate_takes_nothing_out_of_train_and_gives_it_back_when_it_goes() -> None:
+    names = [f"drive {i}" for i in range(200)]
+    own = {name: split_of(name, SHARES) for name in names}
+    train = next(n for n in names if own[n] == "train")
+    test = next(n for n in names if own[n] == "test")
+    assert assign_splits([train, test], [None, None], SHARES)[0] == ["train", "test"]
+    assert assign_splits([test, train], ["c", "c"], SHARES) == (["train"] * 2, [min(train, test)] * 2)
+    assert assign_splits([train, test], ["c", "d"], SHARES)[0] == ["train", "test"]
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.4), (0.5, 0.4, 0.2), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)])
 def test_shares_that_are_none_are_refused(shares: tuple[float, ...]) -> None:
+    assert shares_problem(SHARES) is None
     with pytest.raises(ConfigurationError, match="split_shares"):
         assign_splits(["d"], [None], shares)

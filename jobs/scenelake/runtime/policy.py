@@ -1,0 +1,64 @@
+"""What a team decides for its data: settings of stages from one TOML file (docs/policy.md)."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from scenelake.adapters.objects import Objects
+from scenelake.contracts.errors import ConfigurationError
+from scenelake.contracts.stages import Stage
+
+STAGES = (Stage.SYNCHRONISE, Stage.QUALITY, Stage.SERIALISE)
+"""Stages that have a table in the file."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def stage_policy(model: type[Model], stage: Stage, source: str, objects: Objects) -> Model:
+    """A stage's settings: its table of the file, and the defaults for what that leaves out.
+
+    Args:
+        source: absolute path or ``s3://`` URI of the file; empty for the defaults alone.
+        objects: storage behind ``s3://``.
+
+    Raises:
+        ConfigurationError: naming the file and the field: it cannot be read, is no TOML, or holds a table, a key or
+            a value that is not known.
+    """
+    if not source:
+        return model()
+    tables = _tables(source, objects)
+    unknown = sorted(set(tables) - set(STAGES))
+    if unknown:
+        raise ConfigurationError(
+            f"{source}: unknown table or key {', '.join(unknown)}; the file has tables [{'], ['.join(STAGES)}]"
+        )
+    try:
+        return model.model_validate(tables.get(stage, {}))
+    except ValidationError as error:
+        found = (f"{_place(stage, e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors())
+        raise ConfigurationError(f"{source}: {'; '.join(found)}") from error
+
+
+def _tables(source: str, objects: Objects) -> dict[str, Any]:
+    try:
+        if source.startswith("s3://"):
+            data = objects.read(source)
+        elif Path(source).is_absolute():
+            data = Path(source).read_bytes()
+        else:
+            raise ConfigurationError(
+                f"policy (SCENELAKE_POLICY): expected an absolute path or an s3:// URI, got {source!r}"
+            )
+    except OSError as error:
+        raise ConfigurationError(f"policy (SCENELAKE_POLICY): {source} cannot be read: {error}") from error
+    try:
+        return tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{source}: no TOML: {error}") from error
+
+
+def _place(stage: Stage, location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, (stage, *location)))
