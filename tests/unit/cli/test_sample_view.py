@@ -13,6 +13,7 @@ from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.tables import GOLD
 from scenelake.simulate.config import SECOND_NS, DriveConfig, Lidar, Mount, Odometry, plan_default_drive
 from scenelake.simulate.drive import simulate_drive
+from scenelake.synchronise.row_sources import read_all
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def connect(found: Synchronised, left_out: frozenset[str] = frozenset()) -> duck
     for name in ("camera_frame", "lidar_sweep"):
         files = [f.uri for f in found.outcome.payload_files if f.table == name]
         tables[name] = pa.concat_tables([read_table(found.objects, uri) for uri in files])
-    poses = found.input.tables["ego_pose"]
+    poses = read_all(found.input.tables["ego_pose"])
     tables["ego_pose"] = poses.append_column("drive_id", pa.array([found.drive["drive_id"]] * len(poses)))
     connection = duckdb.connect()
     for name, table in tables.items():

@@ -56,7 +56,7 @@ def grouped(blocks: Iterable[Block], max_bytes: int = GROUP_BYTES) -> Iterator[B
             yield _group(waiting, definitions)
             waiting, definitions, nbr_bytes, nbr_rows = [], {}, 0, 0
         waiting.append(block)
-        definitions = definitions | block.definitions
+        definitions.update(block.definitions)
         nbr_bytes, nbr_rows = nbr_bytes + len(block.body), nbr_rows + len(block)
     if waiting:
         yield _group(waiting, definitions)

@@ -10,13 +10,14 @@ class Definitions:
 
     Args:
         findings: gets header, metadata and every channel met.
-        max_bytes: all definitions together hold no more.
+        max_bytes: all definitions together take no more, texts at ``records.text_cost``.
     """
 
     def __init__(self, findings: Findings, max_bytes: int) -> None:
         self._findings = findings
         self._max_bytes = max_bytes
         self._nbr_bytes = 0
+        self._is_metadata_full = False
         self._schemas: dict[int, Schema] = {}
         self._channels: dict[int, Channel] = {}
         self._resolved: dict[int, Definition] = {}
@@ -52,14 +53,24 @@ class Definitions:
         if opcode == records.HEADER:
             self._findings.header = records.parse_header(body)
         elif opcode == records.METADATA:
-            name, values = records.parse_metadata(body)
-            self._account(len(body))
-            self._findings.metadata.setdefault(name, {}).update(values)
+            self._take_metadata(body)
         elif opcode == records.SCHEMA:
             return self._define_schema(records.parse_schema(body), len(body))
         elif opcode == records.CHANNEL:
             return self._define_channel(records.parse_channel(body), len(body))
         return None
+
+    def _take_metadata(self, body: memoryview) -> None:
+        """One problem tells of all metadata that is too much: a thousand would cost the messages behind them."""
+        if self._is_metadata_full:
+            return
+        name, values = records.parse_metadata(body)
+        try:
+            self._account(records.text_cost(len(body), values))
+        except RecordError as error:
+            self._is_metadata_full = True
+            raise RecordError(f"{error}: this and all later metadata are left out") from error
+        self._findings.metadata.setdefault(name, {}).update(values)
 
     def _define_schema(self, schema: Schema, nbr_bytes: int) -> tuple[str, str] | None:
         known = self._schemas.get(schema.schema_id)
@@ -76,7 +87,7 @@ class Definitions:
         known = self._channels.get(channel.channel_id)
         if known == channel:
             return None
-        self._account(nbr_bytes)
+        self._account(records.text_cost(nbr_bytes, channel.metadata))
         self._channels[channel.channel_id] = channel
         self._resolved.pop(channel.channel_id, None)
         if known is None:

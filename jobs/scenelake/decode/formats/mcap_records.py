@@ -27,6 +27,10 @@ _CHUNK_INDEX_HEAD = struct.Struct("<QQQQ")
 _STATISTICS_HEAD = struct.Struct("<QHIIIIQQ")
 _FOOTER = struct.Struct("<QQI")
 
+MAX_MAP_ENTRIES = 65_536
+"""Of one channel's or metadata record's map; real ones have a few dozen."""
+_ENTRY_BYTES = 256
+
 
 class RecordError(ValueError):
     """A record's content contradicts its own lengths."""
@@ -99,6 +103,8 @@ class Cursor:
         while part.left:
             key = part.text()
             values[key] = part.text()
+            if len(values) > MAX_MAP_ENTRIES:
+                raise RecordError(f"a map of more than {MAX_MAP_ENTRIES} entries")
         return values
 
     @property
@@ -130,6 +136,11 @@ def parse_channel(body: memoryview) -> Channel:
 def parse_metadata(body: memoryview) -> tuple[str, dict[str, str]]:
     cursor = Cursor(body)
     return cursor.text(), cursor.text_map()
+
+
+def text_cost(nbr_bytes: int, values: dict[str, str]) -> int:
+    """Bytes that a channel or metadata record may take: outcomes repeat it, and a short text costs more than itself."""
+    return 2 * nbr_bytes + _ENTRY_BYTES * (1 + len(values))
 
 
 def parse_chunk_head(body: memoryview) -> ChunkHead:

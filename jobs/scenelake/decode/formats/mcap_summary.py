@@ -139,10 +139,9 @@ def _read_records(
         if opcode == records.CHUNK_INDEX:
             _take_chunk_index(summary, source.read(offset + FRAME.size, min(length, records.CHUNK_INDEX_HEAD_BYTES)))
         elif opcode in _TAKEN and length <= max_record_bytes:
-            definition_bytes += length
+            definition_bytes += _take(summary, opcode, source.read(offset + FRAME.size, length))
             if definition_bytes > max_bytes:
                 raise RecordError(f"the summary's definitions exceed {max_bytes} bytes")
-            _take(summary, opcode, source.read(offset + FRAME.size, length))
         offset = end
 
 
@@ -158,12 +157,15 @@ def _take_chunk_index(summary: Summary, body: memoryview) -> None:
         summary.chunk_lengths.append(length)
 
 
-def _take(summary: Summary, opcode: int, body: memoryview) -> None:
+def _take(summary: Summary, opcode: int, body: memoryview) -> int:
+    """Keeps a record and returns what it may take of memory."""
     if opcode == records.SCHEMA:
         schema = records.parse_schema(body)
         summary.schemas[schema.schema_id] = schema
     elif opcode == records.CHANNEL:
         channel = records.parse_channel(body)
         summary.channels[channel.channel_id] = channel
+        return records.text_cost(len(body), channel.metadata)
     else:
         summary.recorded = records.parse_statistics(body)
+    return len(body)
