@@ -1,7 +1,11 @@
 """Recordings on disk and in S3 are found alike, and a person is told what S3 minds."""
 
-from collections.abc import Iterator
+import builtins
+import errno
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -87,6 +91,36 @@ def test_what_is_not_there_is_named(root: str, location: str) -> None:
     with pytest.raises(BadInputError, match="no such file") as caught:
         Recordings(SETTINGS).find(f"{root}/{location}")
     assert caught.value.reason == "not_found"
+
+
+def test_a_pipe_is_refused_and_not_waited_for(disk: str) -> None:
+    os.mkfifo(f"{disk}/run/pipe.mcap")
+    with pytest.raises(BadInputError, match="must be written to a file first") as caught:
+        Recordings(SETTINGS).find(f"{disk}/run/pipe.mcap")
+    assert caught.value.reason == "not_a_file"
+    for location in ("run", "run/*.mcap"):
+        assert not any(each.uri.endswith("pipe.mcap") for each in Recordings(SETTINGS).find(f"{disk}/{location}"))
+
+
+@pytest.mark.parametrize("is_deep", [False, True])
+def test_a_file_that_may_not_be_read_keeps_nobody_from_the_others(
+    disk: str, monkeypatch: pytest.MonkeyPatch, is_deep: bool
+) -> None:
+    def refused(opened: Callable[..., Any]) -> Callable[..., Any]:
+        def open_or_refuse(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if str(path).endswith("run/2.mcap"):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return opened(path, *args, **kwargs)
+
+        return open_or_refuse
+
+    monkeypatch.setattr(os, "open", refused(os.open))
+    monkeypatch.setattr(builtins, "open", refused(builtins.open))
+    inspection = inspect_recording(f"{disk}/run", SETTINGS, is_deep=is_deep)
+    assert inspection.message_count == 200
+    assert [(p.uri, p.reason) for p in inspection.problems] == [(f"{disk}/run/2.mcap", "not_permitted")]
+    with pytest.raises(BadInputError, match=r"run/2\.mcap: Permission denied"):
+        inspect_recording(f"{disk}/run/2.mcap", SETTINGS, is_deep=is_deep)
 
 
 def test_a_bucket_that_is_not_there_is_named(bucket: str) -> None:

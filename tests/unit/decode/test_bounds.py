@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,12 +13,13 @@ import pytest
 from scenelake.adapters.objects import LocalObjects, ObjectInfo
 from scenelake.contracts.errors import TransientError
 from scenelake.contracts.stages import DropOutcome, DropVerdict, PayloadFile
-from scenelake.decode import fetch
+from scenelake.decode import fetch, index_rows
 from scenelake.decode.fetch import opened_object
+from scenelake.decode.index_rows import IndexRows
 from scenelake.decode.small_tables import SmallTables, written_schema
 from scenelake.decode.task import finished_outcome
 
-from .conftest import a_drop
+from .conftest import T0_NS, a_drop
 
 PAYLOAD = "s3://lake/payload"
 
@@ -79,3 +82,47 @@ def test_small_tables_empty_their_buffers_by_size_too(tmp_path: Path, text_bytes
     path = tmp_path / "objects" / "lake" / "drop" / "language.parquet"
     assert pq.read_metadata(path).num_row_groups == nbr_groups
     assert pq.read_table(path)["sample_data_id"].to_pylist() == ["0", "1", "2", "3"]
+
+
+def test_rows_that_come_one_by_one_wait_together(tmp_path: Path) -> None:
+    """A file of 65,536 channels gives as many batches of one row, which take 100 times as much as their rows."""
+    objects = LocalObjects(tmp_path / "objects")
+    schema = written_schema("language")
+    rows = [
+        {"sample_data_id": str(i), "channel": f"/c{i % 7}", "timestamp_ns": i, "text": f"t{i}"} for i in range(8000)
+    ]
+    files, taken = [], []
+    for size in (1, len(rows)):
+        tables = SmallTables(f"s3://lake/{size}", len(rows) + 1, 10**9, objects, tmp_path)
+        before = pa.total_allocated_bytes()
+        for start in range(0, len(rows), size):
+            tables.append("language", pa.RecordBatch.from_pylist(rows[start : start + size], schema))
+        taken.append(pa.total_allocated_bytes() - before)
+        tables.close(always=())
+        files.append((tmp_path / "objects" / "lake" / str(size) / "language.parquet").read_bytes())
+    assert files[0] == files[1]
+    assert taken[0] < taken[1] + 4 * 1024**2
+
+
+def test_the_index_lets_go_of_channels_that_are_many(
+    decode: Callable[..., Any], record: Callable[..., Path], ros: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    taken = IndexRows.add
+
+    def counted(self: IndexRows, *args: Any) -> None:
+        taken(self, *args)
+        waited.append(len(self._channels))
+
+    monkeypatch.setattr(IndexRows, "add", counted)
+    path = record(
+        {f"/imu{i}": "sensor_msgs/msg/Imu" for i in range(50)}, [(f"/imu{i}", ros.imu(), T0_NS + i) for i in range(50)]
+    )
+    found = []
+    for max_pieces in (index_rows.MAX_PIECES, 20):
+        monkeypatch.setattr(index_rows, "MAX_PIECES", max_pieces)
+        waited.clear()
+        rows = decode(path).table("message_index").to_pylist()
+        found.append((max(waited), sorted(rows, key=lambda row: row["sample_data_id"])))
+    assert [most for most, _ in found] == [50, 19]
+    assert found[0][1] == found[1][1]

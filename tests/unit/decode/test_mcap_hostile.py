@@ -18,6 +18,7 @@ from mcap.writer import CompressionType, Writer
 from scenelake.decode.formats.blocks import Part, PlanContradictedError
 from scenelake.decode.formats.mcap_problems import MAX_PROBLEMS
 from scenelake.decode.formats.mcap_reader import McapReader
+from scenelake.decode.formats.mcap_records import MAX_MAP_ENTRIES
 from scenelake.decode.formats.mcap_walk import MAX_MESSAGES, walk
 from scenelake.decode.formats.sources import FileSource, MemorySource
 
@@ -358,3 +359,26 @@ def test_bits_of_real_writers_frames_are_all_seen(use_chunking: bool) -> None:
             nbr_lossless += messages == whole
         at += 9 + length
     assert nbr_lossless > 500
+
+
+def _metadata(name: str, values: dict[str, str]) -> bytes:
+    pairs = b"".join(_text(key) + _text(value) for key, value in values.items())
+    return _record(12, _text(name) + struct.pack("<I", len(pairs)) + pairs)
+
+
+def test_metadata_without_end_cost_one_problem_and_no_message() -> None:
+    many = [_metadata(f"m{i}", {"key": "value" * 20}) for i in range(MAX_PROBLEMS + 100)]
+    reader, messages = _read(_file(*many, _channel(7), _message(7)), max_record_bytes=1024)
+    assert messages == [("/t", 1, b"{}", None)]
+    (problem,) = reader.findings.problems
+    assert (problem.reason, "all later ones are left out" in problem.detail) == ("record_invalid", True)
+    assert 0 < len(reader.findings.metadata) < 10
+
+
+def test_maps_of_next_to_nothing_are_not_taken_by_their_bytes() -> None:
+    """A dictionary takes ten times as much memory as the bytes that make it."""
+    record = _metadata("m", {str(i): "" for i in range(MAX_MAP_ENTRIES + 1)})
+    reader, messages = _read(_file(record, _channel(7), _message(7)), max_record_bytes=16 * MIB)
+    assert messages == [("/t", 1, b"{}", None)]
+    assert [p.reason for p in reader.findings.problems] == ["record_invalid"]
+    assert not reader.findings.metadata

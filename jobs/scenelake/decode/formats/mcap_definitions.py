@@ -10,13 +10,14 @@ class Definitions:
 
     Args:
         findings: gets header, metadata and every channel met.
-        max_bytes: all definitions together take no more, texts at ``records.text_cost``.
+        max_bytes: schemas and channels together take no more, metadata half as much, texts at ``records.text_cost``.
     """
 
     def __init__(self, findings: Findings, max_bytes: int) -> None:
         self._findings = findings
         self._max_bytes = max_bytes
         self._nbr_bytes = 0
+        self._metadata_bytes = 0
         self._is_metadata_full = False
         self._schemas: dict[int, Schema] = {}
         self._channels: dict[int, Channel] = {}
@@ -61,15 +62,17 @@ class Definitions:
         return None
 
     def _take_metadata(self, body: memoryview) -> None:
-        """One problem tells of all metadata that is too much: a thousand would cost the messages behind them."""
+        """Keeps metadata in half the room, so that none costs a channel its definition.
+
+        One problem tells of all that is too much: a thousand would have the rest of the file given up.
+        """
         if self._is_metadata_full:
             return
         name, values = records.parse_metadata(body)
-        try:
-            self._account(records.text_cost(len(body), values))
-        except RecordError as error:
+        self._metadata_bytes += records.text_cost(len(body), values)
+        if self._metadata_bytes > self._max_bytes // 2:
             self._is_metadata_full = True
-            raise RecordError(f"{error}: this and all later metadata are left out") from error
+            raise RecordError(f"metadata exceed {self._max_bytes // 2} bytes: this and all later ones are left out")
         self._findings.metadata.setdefault(name, {}).update(values)
 
     def _define_schema(self, schema: Schema, nbr_bytes: int) -> tuple[str, str] | None:
@@ -117,4 +120,4 @@ class Definitions:
     def _account(self, length: int) -> None:
         self._nbr_bytes += length
         if self._nbr_bytes > self._max_bytes:
-            raise RecordError(f"schemas, channels and metadata exceed {self._max_bytes} bytes")
+            raise RecordError(f"schemas and channels exceed {self._max_bytes} bytes")

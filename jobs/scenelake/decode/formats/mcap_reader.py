@@ -42,7 +42,7 @@ _LOOSE_WINDOW_BYTES = 4 * 1024 * 1024
 _FREE_INFLATION_BYTES = 512 * 1024 * 1024
 """Any object may inflate to as much: a second or two of work."""
 _DEFINITIONS_IN_RECORDS = 4
-"""Schemas, channels and metadata together take at most so many times the largest record."""
+"""Schemas and channels together take at most so many times the largest record, metadata half as much."""
 _DEFINITIONS = frozenset((records.HEADER, records.SCHEMA, records.CHANNEL, records.METADATA))
 _CHANNEL_ID = struct.Struct("<H")
 _DEFAULTS = DecodeConfig()

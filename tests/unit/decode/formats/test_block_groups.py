@@ -56,6 +56,11 @@ def test_grouping_changes_no_message(parts: list[tuple[list[bytes], str]], max_b
                 assert body[group.start[row] : group.exclusive_end[row]] == bytes(group.data(row))
 
 
+def test_blocks_of_next_to_nothing_do_not_add_up() -> None:
+    blocks = [_block([b"m"], "a", number) for number in range(block_groups.GROUP_BLOCKS + 10)]
+    assert [len(group.members()) for group in grouped(blocks)] == [block_groups.GROUP_BLOCKS, 10]
+
+
 def test_a_recording_gives_the_same_rows_in_groups_of_any_size(
     decode: Callable[..., Any],
     record: Callable[..., Path],
