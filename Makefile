@@ -70,6 +70,7 @@ fmt: setup ## Format the code
 .PHONY: docs
 docs: setup ## Generate the documents that are made from code
 	@$(BIN)/python -m scenelake.contracts.tables_document docs/tables.md
+	@$(BIN)/python -m scenelake.quality.catalogue_document docs/quality.md
 
 .PHONY: bench
 bench: setup ## Run the benchmarks; results go to benchmarks/results

@@ -32,6 +32,7 @@ ROW_KEYS: dict[str, tuple[str, ...]] = KEYS | {
     "drive": ("drive_id",),
     "calibrated_sensor": ("calibrated_sensor_id",),
     "message_account": ("drive_id", "object_sha256", "channel"),
+    "qc_measurement": ("scene_id", "channel", "check_name"),
     "qc_result": ("scene_id", "channel", "check_name"),
     "quarantine": ("scene_id",),
     "release_scene": ("scene_id",),

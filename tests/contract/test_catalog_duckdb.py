@@ -178,7 +178,7 @@ def leave_documents(lake: Lake, batch: str, given: DriveInput) -> str:
     for name, table in given.batched.items():
         write_table(lake.objects, f"{uri}/{name}.parquet", table)
     for name, table in given.tables.items():
-        stage = Stage.QUALITY if name in ("qc_result", "scene_verdict") else Stage.SYNCHRONISE
+        stage = Stage.QUALITY if name in ("qc_measurement", "qc_result", "scene_verdict") else Stage.SYNCHRONISE
         write_table(lake.objects, f"{folder[stage]}/{given.plan.drive_id}/{name}.parquet", table)
     for stage in folder:
         leave_record(lake, batch, stage)

@@ -105,7 +105,7 @@ def test_radiate_sync_error_agrees_with_its_own_time_files(dropped: Dropped, rea
     expected = np.abs(inside[:, None] - camera[None, :]).min(axis=1)
     assert len(inside) == 33
     sql = """
-        SELECT q.measured, q.evidence FROM qc_result q JOIN drive USING (drive_id)
+        SELECT q.measured, q.evidence FROM qc_measurement q JOIN drive USING (drive_id)
         WHERE check_name = 'sync_error' AND channel = '/camera/zed_left/image' AND drive_name = 'radiate'
     """
     ((measured, evidence),) = dropped.connection().execute(sql).fetchall()

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -290,10 +290,11 @@ def write_json(objects: Objects, uri: str, value: Any) -> None:
     objects.write(uri, json.dumps(value, indent=1, sort_keys=True).encode())
 
 
-def read_table(objects: Objects, uri: str) -> pa.Table:
-    """A small Parquet object as a table (index rows, never payload)."""
+def read_table(objects: Objects, uri: str, without: Collection[str] = ()) -> pa.Table:
+    """A small Parquet object as a table (index rows, never payload), less some columns."""
     # A third of the time of ``pq.read_table``, which is made for folders of large files.
-    return pq.ParquetFile(pa.BufferReader(objects.read(uri))).read()
+    file = pq.ParquetFile(pa.BufferReader(objects.read(uri)))
+    return file.read([n for n in file.schema_arrow.names if n not in without] if without else None)
 
 
 def read_to_file(objects: Objects, uri: str, path: Path) -> Path:

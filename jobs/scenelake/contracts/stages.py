@@ -17,7 +17,7 @@ every stage    ``<stage>/record.json``               ``StageRecord``: the run as
 Tables per drive: synchronise leaves ``drive``, ``raw_object``, ``scene``, ``sample``, ``sample_data``,
 ``sync_index``, ``calibrated_sensor``, ``ego_pose`` (poses found in transforms), ``clock_fault``, ``clock_segment``,
 ``sync_error`` and ``unassigned``;
-quality leaves ``qc_result`` and ``scene_verdict``. All are Parquet files named after the table.
+quality leaves ``qc_measurement``, ``qc_result`` and ``scene_verdict``. All are Parquet files named after the table.
 """
 
 from dataclasses import asdict, dataclass, field

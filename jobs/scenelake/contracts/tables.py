@@ -233,6 +233,15 @@ GOLD: dict[str, Table] = {
             "scene_id",
         ),
         Table(
+            "qc_measurement",
+            _columns(
+                "scene_id drive_id channel modality check_name check_version measured scale description evidence"
+                " drive_date"
+            ),
+            ("scene_id", "channel", "check_name"),
+            "scene_id",
+        ),
+        Table(
             "qc_result",
             _columns(
                 "scene_id drive_id channel check_name check_version measured threshold verdict reason evidence"

@@ -7,15 +7,32 @@ from collections.abc import Iterator
 from typing import Any
 
 from scenelake.contracts.stages import ChannelClock
-from scenelake.quality.config import QualityPolicy
-from scenelake.quality.evidence import DriveFacts, Finding, judged
-
-DUPLICATE_STAMPS = ("duplicate_stamps", "1")
-BACKWARD_JUMPS = ("backward_jumps", "1")
-CLOCK_OFFSET = ("clock_offset", "1")
-EPOCH = ("epoch", "1")
+from scenelake.quality.checks import Bound, Check, Measurement
+from scenelake.quality.evidence import DriveFacts
 
 _SECOND_NS = 1_000_000_000
+_NONE = "A working clock has none."
+
+DUPLICATE_STAMPS = Check(
+    "duplicate_stamps", "1", "1", Bound.MAX, 0.0,
+    "Messages of the drive whose stamp repeats the one before.", _NONE,
+)  # fmt: skip
+BACKWARD_JUMPS = Check(
+    "backward_jumps", "1", "1", Bound.MAX, 0.0,
+    "Stamps of the drive that go back in the order of recording.", _NONE,
+)  # fmt: skip
+CLOCK_OFFSET = Check(
+    "clock_offset", "1", "ns", Bound.MAX, 0.0,
+    "Distance of the channel's first stamp from the reference's, where the two hardly overlap; else 0.",
+    "Sensors of one drive overlap.",
+)  # fmt: skip
+EPOCH = Check(
+    "epoch", "1", "1", Bound.MAX, 0.0,
+    "1 where the stamps are no UTC times (since boot, or in the future).", "By definition.",
+)  # fmt: skip
+
+CHECKS = (DUPLICATE_STAMPS, BACKWARD_JUMPS, CLOCK_OFFSET, EPOCH)
+
 _BURSTY = frozenset(
     {
         "can", "radar_track", "transform", "raw", "language", "calibration", "annotation", "text_log", "gnss_raw",
@@ -25,39 +42,28 @@ _BURSTY = frozenset(
 """Several messages of one instant are normal here."""
 
 
-def check_clocks(facts: DriveFacts, policy: QualityPolicy) -> Iterator[Finding]:
+def measure_clocks(facts: DriveFacts) -> Iterator[Measurement]:
     """All four clock checks, for every scene and every channel of the drive."""
+    found = [(clock, list(_found(clock))) for clock in facts.clocks.values()]
     for scene in facts.scenes:
-        for clock in facts.clocks.values():
-            for check, measured, threshold, reason, evidence in _facts(clock):
-                yield judged(
-                    policy,
-                    scene,
-                    clock.channel,
-                    check,
-                    is_good=reason is None,
-                    measured=measured,
-                    threshold=threshold,
-                    reason=reason or "",
-                    evidence=evidence,
-                )
+        for clock, measured in found:
+            for check, value, said, evidence in measured:
+                yield Measurement(scene, clock.channel, check, value, said, evidence, modality=clock.modality)
 
 
-_Fact = tuple[tuple[str, str], float | None, float | None, str | None, dict[str, Any]]
-
-
-def _facts(clock: ChannelClock) -> Iterator[_Fact]:
+def _found(clock: ChannelClock) -> Iterator[tuple[Check, float, str, dict[str, Any]]]:
     name = clock.channel
     if clock.modality not in _BURSTY:
         count = clock.nbr_duplicate_stamps
-        reason = f"{name}: {count} of {clock.nbr_messages} stamps repeat the one before" if count else None
-        yield DUPLICATE_STAMPS, float(count), 0.0, reason, {"nbr_messages": clock.nbr_messages}
+        said = f"{name}: {count} of {clock.nbr_messages} stamps repeat the one before"
+        yield DUPLICATE_STAMPS, float(count), said, {"nbr_messages": clock.nbr_messages}
     jumps, back_s = clock.nbr_backward_jumps, clock.largest_backward_ns / _SECOND_NS
-    reason = f"{name}: {jumps} stamp(s) go back, by up to {back_s:.3f} s" if jumps else None
-    yield BACKWARD_JUMPS, float(jumps), 0.0, reason, {"largest_backward_ns": clock.largest_backward_ns}
+    said = f"{name}: {jumps} stamp(s) go back" + (f", by up to {back_s:.3f} s" if jumps else "")
+    yield BACKWARD_JUMPS, float(jumps), said, {"largest_backward_ns": clock.largest_backward_ns}
+    offset_ns = clock.offset_from_reference_ns or 0
+    said = f"{name}: clock lies {offset_ns / _SECOND_NS:+.2f} s from the reference's"
     span = {"start_ns": clock.start_ns, "exclusive_end_ns": clock.exclusive_end_ns}
-    offset_ns = clock.offset_from_reference_ns
-    reason = None if offset_ns is None else f"{name}: clock lies {offset_ns / _SECOND_NS:+.2f} s from the reference's"
-    yield CLOCK_OFFSET, None if offset_ns is None else float(offset_ns), None, reason, span
-    reason = None if clock.epoch == "utc" else f"{name}: stamps are no UTC times ({clock.epoch})"
-    yield EPOCH, float(clock.start_ns), None, reason, {"epoch": clock.epoch, "timestamp_basis": clock.timestamp_basis}
+    yield CLOCK_OFFSET, float(abs(offset_ns)), said, span | {"offset_ns": offset_ns}
+    is_utc = clock.epoch == "utc"
+    said = f"{name}: stamps are {'' if is_utc else 'no '}UTC times ({clock.epoch})"
+    yield EPOCH, float(not is_utc), said, {"epoch": clock.epoch, "timestamp_basis": clock.timestamp_basis}

@@ -11,11 +11,23 @@ import pyarrow.compute as pc
 
 from scenelake.contracts.modalities import TimestampBasis
 from scenelake.contracts.stages import ClockFaultKind
-from scenelake.quality.config import LOST_SAMPLES, QualityPolicy
-from scenelake.quality.evidence import DriveFacts, Finding, SceneFacts, codes_of, judged
+from scenelake.quality.checks import Bound, Check, Measurement, Verdict
+from scenelake.quality.evidence import DriveFacts, SceneFacts, codes_of
 from scenelake.timebase.arrays import BoolArray, Int64Array
 
-CLOCK_FAULT = ("time.clock_fault", "1")
+CLOCK_FAULT = Check(
+    "time.clock_fault", "2", "1", Bound.MAX, 0.0,
+    "Faults of the channel's clock, or of the recorder's, that touch the scene.",
+    "A working clock has none.",
+)  # fmt: skip
+LOST_SAMPLES = Check(
+    "time.clock_fault.lost", "1", "share", Bound.MAX, 0.1,
+    "Share of the scene's keyframes that lost their match to a clock fault that nobody repaired.",
+    "As for completeness.",
+    consequence=Verdict.QUARANTINE,
+)  # fmt: skip
+
+CHECKS = (CLOCK_FAULT, LOST_SAMPLES)
 
 _LOSING = frozenset(
     {
@@ -52,13 +64,12 @@ class _Touch:
     nbr_missed_outside: int
 
 
-def check_clock_faults(facts: DriveFacts, policy: QualityPolicy) -> Iterator[Finding]:
-    """Faults per scene and channel; those of the recorder's clock have no channel.
+def measure_clock_faults(facts: DriveFacts) -> Iterator[Measurement]:
+    """Faults per scene and channel, and the keyframes that they cost; those of the recorder's clock have no channel.
 
-    A fault warns. Where one that nobody repaired took from keyframes of the scene the match of its channel, more of
-    them than ``max_lost_sample_share``, the consequence of ``LOST_SAMPLES`` holds instead. What the channel misses in
-    the drive outside such faults, it is taken to miss within them as well: a slow sensor never matches every keyframe.
-    A channel without any message in the scene is absent there, which is for ``missing_sensor`` to judge.
+    Keyframes are lost where a fault that nobody repaired took from them the match of its channel. What the channel
+    misses in the drive outside such faults, it is taken to miss within them as well: a slow sensor never matches every
+    keyframe. A channel without any message in the scene is absent there, which is for ``missing_sensor`` to tell.
     """
     by_channel: defaultdict[str | None, list[_Fault]] = defaultdict(list)
     for fault in facts.clock_faults.to_pylist():
@@ -74,7 +85,7 @@ def check_clock_faults(facts: DriveFacts, policy: QualityPolicy) -> Iterator[Fin
         usual = sum(t.nbr_missed_outside for t in touches) / outside if outside else 1.0
         for scene, touch in zip(facts.scenes, touches, strict=True):
             nbr_lost = max(round(touch.nbr_missed - usual * touch.nbr_inside), 0)
-            yield _judged(policy, scene, channel, touch.faults, nbr_lost)
+            yield from _told(facts, scene, channel, touch.faults, nbr_lost)
 
 
 def _touch(
@@ -101,26 +112,19 @@ def _touch(
     return _Touch(touching, *(int(np.count_nonzero(c)) for c in counts))
 
 
-def _judged(
-    policy: QualityPolicy, scene: SceneFacts, channel: str | None, faults: Sequence[_Fault], nbr_lost: int
-) -> Finding:
-    is_lossy = nbr_lost > policy.max_lost_sample_share * scene.nbr_samples
+def _told(
+    facts: DriveFacts, scene: SceneFacts, channel: str | None, faults: Sequence[_Fault], nbr_lost: int
+) -> Iterator[Measurement]:
+    clock = facts.clocks.get(channel or "")
+    modality = clock.modality if clock is not None else None
     kinds = _by_kind(faults)
-    said = f"{channel or 'the recorder'}: {', '.join(kinds)}"
-    if nbr_lost:
-        said += f", not repaired: {nbr_lost} of {scene.nbr_samples} keyframes have lost their match"
-    return judged(
-        policy,
-        scene,
-        channel,
-        CLOCK_FAULT,
-        is_good=not faults,
-        measured=float(len(faults)),
-        threshold=0.0,
-        reason=said,
-        evidence={"kinds": kinds, "nbr_lost_samples": nbr_lost},
-        consequence=LOST_SAMPLES if is_lossy else None,
-    )
+    name = channel or "the recorder"
+    said = f"{name}: {', '.join(kinds) or 'no clock fault'}"
+    evidence = {"kinds": kinds, "nbr_lost_samples": nbr_lost}
+    yield Measurement(scene, channel, CLOCK_FAULT, float(len(faults)), said, evidence, modality=modality)
+    share = nbr_lost / scene.nbr_samples if scene.nbr_samples else 0.0
+    said = f"{said}, not repaired: {nbr_lost} of {scene.nbr_samples} keyframes have lost their match"
+    yield Measurement(scene, channel, LOST_SAMPLES, share, said, {"nbr_lost_samples": nbr_lost}, modality=modality)
 
 
 def _lead_ns(scene: SceneFacts, channel: str | None, basis: str) -> int:

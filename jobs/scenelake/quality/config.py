@@ -1,85 +1,107 @@
-"""The policy: what is measured against what, and what a failed check costs a scene."""
+"""The policy: what each check's value is held to, and what a value beyond it costs the scene."""
 
-from enum import StrEnum
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from scenelake.contracts.modalities import Modality
-
-_MS = 1_000_000
-
-
-class Verdict(StrEnum):
-    """Of a check or a scene, from the best to the worst."""
-
-    PASS = "pass"
-    WARN = "warn"
-    QUARANTINE = "quarantine"
-    REJECT = "reject"
-
-    @property
-    def rank(self) -> int:
-        return list(Verdict).index(self)
+from scenelake.quality.catalogue import CATALOGUE
+from scenelake.quality.checks import Check, Verdict
 
 
-LOST_SAMPLES = "time.clock_fault.lost"
-"""Name in the consequences of a clock fault that nobody repaired and that cost keyframes their match."""
+def _known(name: str) -> str:
+    if name in CATALOGUE:
+        return name
+    near = get_close_matches(name, CATALOGUE, n=3)
+    raise ValueError(f"no check has the name {name!r}; " + (f"did you mean {' or '.join(near)}?" if near else _REMEDY))
 
 
-def _default_consequences() -> dict[str, Verdict]:
-    return {name: Verdict.QUARANTINE for name in ("no_keyframes", "camera_undecodable", LOST_SAMPLES)}
+def _known_pattern(pattern: str) -> str:
+    if any(fnmatchcase(name, pattern) for name in CATALOGUE):
+        return pattern
+    return _known(pattern)
 
 
-def _default_rates() -> dict[Modality, float]:
-    return {Modality.CAMERA: 200.0, Modality.DEPTH: 200.0, Modality.LIDAR: 100.0, Modality.RADAR: 100.0}
+def _decidable(verdict: Verdict) -> Verdict:
+    if verdict is Verdict.UNKNOWN:
+        raise ValueError(
+            "unknown is what a check says that could measure nothing; choose pass, warn, quarantine, reject"
+        )
+    return verdict
 
 
-def _default_sync_errors() -> dict[Modality, int]:
-    return {Modality.CAMERA: 25 * _MS, Modality.DEPTH: 25 * _MS, Modality.LIDAR: 50 * _MS}
+_REMEDY = "docs/quality.md lists them"
+
+CheckName = Annotated[str, AfterValidator(_known)]
+CheckPattern = Annotated[str, AfterValidator(_known_pattern)]
+Consequence = Annotated[Verdict, AfterValidator(_decidable)]
+Limit = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class QualityPolicy(BaseModel):
-    """Thresholds of every check, and the verdict that a failed check means.
+class QualityRule(BaseModel):
+    """What holds for some checks on some channels.
 
     Attributes:
-        consequences: verdict of a failed check by its name; for checks that are not named the default's, else
-            ``warn``.
-        min_messages: a channel with fewer in the drive has no rate to fall short of.
-        min_completeness: share of the messages that the channel's median period promises over its own span.
-        min_coverage: share of the scene that lies between the channel's first and last message.
-        gap_periods, min_gap_ns: a step longer than both is a gap.
-        max_rate_hz: above it, the stamps are not of the moment of measurement (a tub converted to images in
-            three seconds shows 300 Hz); the fastest sensors of their kind in use stay below.
-        min_match_share: share of keyframes with a match.
-        max_median_sync_error_ns: by modality; half of the channel's median period counts where it is more,
-            because no free-running sensor can be nearer than that for certain.
-        default_max_median_sync_error_ns: for other modalities.
-        max_undecodable_share: of a camera's messages; above it what is left is no view of the drive.
-        max_lost_sample_share: of a scene's keyframes that may lack their match with a channel because of a clock
-            fault that nobody repaired, before ``time.clock_fault.lost`` rules.
+        check, channel: names, or patterns with ``*``, ``?`` and ``[...]``; a check of a whole scene has the channel
+            ``""``.
+        modality: of the channel; None for any.
+        limit, consequence: in place of what holds otherwise; None leaves it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: str = "quality-2"
-    consequences: dict[str, Verdict] = Field(default_factory=_default_consequences)
-    min_messages: int = Field(default=3, ge=1)
-    min_completeness: float = Field(default=0.9, ge=0.0, le=1.0)
-    min_coverage: float = Field(default=0.9, ge=0.0, le=1.0)
-    gap_periods: int = Field(default=3, ge=2)
-    min_gap_ns: int = Field(default=100 * _MS, gt=0)
-    max_rate_hz: dict[Modality, float] = Field(default_factory=_default_rates)
-    min_match_share: float = Field(default=0.9, ge=0.0, le=1.0)
-    max_median_sync_error_ns: dict[Modality, int] = Field(default_factory=_default_sync_errors)
-    default_max_median_sync_error_ns: int = Field(default=60 * _MS, gt=0)
-    max_undecodable_share: float = Field(default=0.5, ge=0.0, le=1.0)
-    max_lost_sample_share: float = Field(default=0.1, ge=0.0, le=1.0)
+    check: CheckPattern
+    channel: str = "*"
+    modality: Modality | None = None
+    limit: Limit | None = None
+    consequence: Consequence | None = None
 
-    @field_validator("consequences")
-    @classmethod
-    def _over_the_defaults(cls, given: dict[str, Verdict]) -> dict[str, Verdict]:
-        return _default_consequences() | given
+    def fits(self, check_name: str, channel: str, modality: str | None) -> bool:
+        return (
+            fnmatchcase(check_name, self.check)
+            and fnmatchcase(channel, self.channel)
+            and (self.modality is None or self.modality == modality)
+        )
 
-    def consequence(self, check_name: str) -> Verdict:
-        """What failing this check means for the scene."""
-        return self.consequences.get(check_name, Verdict.WARN)
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What one check's values on one channel are held to."""
+
+    limit: float
+    per_scale: float
+    consequence: Verdict
+
+
+class QualityPolicy(BaseModel):
+    """Limits of every check, and the verdict of a value beyond them. Names that no check has are refused.
+
+    Attributes:
+        limits: by check; in place of the check's own, for every modality.
+        consequences: by check.
+        rules: for some channels; the first that fits a check and a channel decides.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str = "quality-3"
+    limits: dict[CheckName, Limit] = Field(default_factory=dict)
+    consequences: dict[CheckName, Consequence] = Field(default_factory=dict)
+    rules: tuple[QualityRule, ...] = ()
+
+    def ruling(self, check: Check, channel: str | None, modality: str | None) -> Ruling:
+        """What a check's value on a channel is held to."""
+        rule = next((r for r in self.rules if r.fits(check.name, channel or "", modality)), None)
+        usual = self.limits.get(check.name, _own_limit(check, modality))
+        limit = usual if rule is None or rule.limit is None else rule.limit
+        consequence = self.consequences.get(check.name, check.consequence)
+        if rule is not None and rule.consequence is not None:
+            consequence = rule.consequence
+        return Ruling(limit, check.per_scale, consequence)
+
+
+def _own_limit(check: Check, modality: str | None) -> float:
+    return next((limit for of, limit in check.by_modality.items() if of == modality), check.limit)

@@ -1,9 +1,8 @@
-"""What the checks look at, and what they say."""
+"""What the checks look at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ from scenelake.contracts.errors import ScenelakeError
 from scenelake.contracts.modalities import Modality, TimestampBasis
 from scenelake.contracts.stages import ChannelClock, DropOutcome
 from scenelake.contracts.tables import GOLD
-from scenelake.quality.config import QualityPolicy, Verdict
+from scenelake.quality.baseline import Baselines
 from scenelake.timebase.arrays import Int64Array
 
 _NO_TIME = np.iinfo(np.int64).max
@@ -66,6 +65,10 @@ class DriveFacts:
         sync_index, sync_error: synchronise's tables.
         outcomes: decode's answers for the objects that make the drive, copies left out.
         samples, clock_faults: synchronise's tables.
+        tables: rows of ``FACT_TABLES`` that lie in a scene, with ``scene_id`` and the ruling ``timestamp_ns``, by
+            scene, channel and time; tables without a row are absent. ``calibrated_sensor`` as synchronise left it.
+        robot_id: of the drive.
+        baselines: what this robot's sensors usually look like.
     """
 
     scenes: tuple[SceneFacts, ...]
@@ -75,47 +78,23 @@ class DriveFacts:
     outcomes: tuple[DropOutcome, ...]
     samples: pa.Table = field(default_factory=GOLD["sample"].schema.empty_table)
     clock_faults: pa.Table = field(default_factory=GOLD["clock_fault"].schema.empty_table)
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    robot_id: str = ""
+    baselines: Baselines = field(default_factory=Baselines)
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check's answer about one scene, or about one channel of it."""
-
-    scene: SceneFacts
-    channel: str | None
-    check_name: str
-    check_version: str
-    measured: float | None
-    threshold: float | None
-    verdict: Verdict
-    reason: str | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-
-
-def judged(
-    policy: QualityPolicy,
-    scene: SceneFacts,
-    channel: str | None,
-    check: tuple[str, str],
-    *,
-    is_good: bool,
-    measured: float | None,
-    threshold: float | None,
-    reason: str,
-    evidence: Mapping[str, Any],
-    consequence: str | None = None,
-) -> Finding:
-    """A finding whose verdict is pass, or what the policy says of failing this check.
-
-    Args:
-        check: name and version.
-        reason: what is wrong, for a person; dropped when nothing is.
-        consequence: under which name the policy has the verdict; the check's own where None.
-    """
-    name, version = check
-    verdict = Verdict.PASS if is_good else policy.consequence(consequence or name)
-    why = None if is_good else reason
-    return Finding(scene, channel, name, version, measured, threshold, verdict, why, evidence)
+    def groups(self, table: str) -> Iterator[tuple[SceneFacts, str, pa.Table]]:
+        """The rows of one of ``tables``: scene, channel and its rows there, by time."""
+        rows = self.tables.get(table)
+        if rows is None:
+            return
+        scenes = {scene.scene_id: scene for scene in self.scenes}
+        scene_codes, scene_ids = codes_of(rows["scene_id"])
+        channel_codes, channels = codes_of(rows["channel"])
+        group = scene_codes * len(channels) + channel_codes
+        bounds = np.flatnonzero(np.diff(group, prepend=-1, append=-1))
+        for first, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            scene, channel = divmod(int(group[first]), len(channels))
+            yield scenes[scene_ids[scene]], channels[channel], rows.slice(first, end - first)
 
 
 def scene_facts(scenes: pa.Table, sample_data: pa.Table) -> tuple[SceneFacts, ...]:
@@ -156,6 +135,33 @@ def scene_facts(scenes: pa.Table, sample_data: pa.Table) -> tuple[SceneFacts, ..
         )
         for row in rows
     )
+
+
+FACT_TABLES = (
+    "image_statistic", "point_statistic", "imu", "ego_pose", "gnss", "robot_state", "action", "episode", "radar_track",
+)  # fmt: skip
+"""Small tables of decode that checks look at."""
+
+UNUSED_COLUMNS = frozenset({"covariance", "drive_id", "drive_date"})
+"""Of those tables, large and looked at by no check."""
+
+
+def in_scenes(parts: Sequence[pa.Table], sample_data: pa.Table) -> pa.Table | None:
+    """Decoded rows that lie in a scene, with its id and the ruling time of their message; None without any.
+
+    Args:
+        parts: of one table, as decode left them.
+    """
+    decoded = pa.concat_tables(parts, promote_options="default")
+    at = pc.index_in(decoded["sample_data_id"], value_set=sample_data["sample_data_id"])
+    rows, where = decoded.filter(pc.is_valid(at)), pc.drop_null(at)
+    if not len(rows):
+        return None
+    for name in ("scene_id", "timestamp_ns"):
+        column = sample_data[name].take(where)
+        known = rows.schema.get_field_index(name)
+        rows = rows.append_column(name, column) if known < 0 else rows.set_column(known, name, column)
+    return rows.sort_by([(name, "ascending") for name in ("scene_id", "channel", "timestamp_ns")])
 
 
 def _leads_ns(sample_data: pa.Table, basis: TimestampBasis) -> Int64Array:

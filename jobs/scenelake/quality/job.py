@@ -14,8 +14,8 @@ from scenelake.contracts.stages import (
     StageOutcome,
 )
 from scenelake.quality.config import QualityPolicy
-from scenelake.quality.evidence import DriveFacts, scene_facts
-from scenelake.quality.judge import find, result_table, verdict_table
+from scenelake.quality.evidence import FACT_TABLES, UNUSED_COLUMNS, DriveFacts, in_scenes, scene_facts
+from scenelake.quality.judge import measure, measurement_table, result_table, verdict_table
 from scenelake.runtime.job import StageContext, naming_drive, run_stage
 
 NBR_READERS = 8
@@ -41,13 +41,15 @@ def judge(context: StageContext) -> StageOutcome:
 
 
 def _judge_drive(context: StageContext, policy: QualityPolicy, plan: DrivePlan) -> list[str]:
-    """Leaves the two tables of one drive and returns the verdicts of its scenes."""
+    """Leaves the three tables of one drive and returns the verdicts of its scenes."""
     with naming_drive(plan.drive_id):
         facts = read_facts(context.objects, context.drive_uri(plan.drive_id, Stage.SYNCHRONISE), plan)
-        findings = find(facts, policy)
-        scene_verdicts = verdict_table(facts, findings)
+        measurements = measurement_table(measure(facts))
+        results = result_table(measurements, policy)
+        scene_verdicts = verdict_table([scene.scene_id for scene in facts.scenes], results)
     folder = context.drive_uri(plan.drive_id)
-    write_table(context.objects, f"{folder}/qc_result.parquet", result_table(findings))
+    write_table(context.objects, f"{folder}/qc_measurement.parquet", measurements)
+    write_table(context.objects, f"{folder}/qc_result.parquet", results)
     write_table(context.objects, f"{folder}/scene_verdict.parquet", scene_verdicts)
     verdicts: list[str] = scene_verdicts["verdict"].to_pylist()
     return verdicts
@@ -57,14 +59,35 @@ def read_facts(objects: Objects, source: str, plan: DrivePlan) -> DriveFacts:
     """Reads what the checks look at of one drive."""
     clocks = [ChannelClock(**clock) for clock in read_json(objects, f"{source}/clocks.json")]
     with ThreadPoolExecutor(NBR_READERS) as pool:
-        documents = pool.map(lambda uri: read_json(objects, f"{uri}/outcome.json"), plan.decoded.values())
-        outcomes = [DropOutcome.from_json(document) for document in documents]
-    names = ("scene", "sample_data", "sync_index", "sync_error", "sample", "clock_fault")
-    scenes, sample_data, *rest = (read_table(objects, f"{source}/{name}.parquet") for name in names)
-    sync_index, sync_error, samples, clock_faults = rest
-    by_channel = {clock.channel: clock for clock in clocks}
+        alive = {drop: uri for drop, uri in plan.decoded.items() if drop not in plan.duplicates}
+        documents = pool.map(lambda uri: read_json(objects, f"{uri}/outcome.json"), alive.values())
+        outcomes = {uri: DropOutcome.from_json(d) for uri, d in zip(alive.values(), documents, strict=True)}
+        names = ("scene", "sample_data", "sync_index", "sync_error", "sample", "clock_fault", "calibrated_sensor")
+        read = {name: pool.submit(read_table, objects, f"{source}/{name}.parquet") for name in names}
+        files = {
+            table: [
+                pool.submit(read_table, objects, file, UNUSED_COLUMNS)
+                for uri, outcome in outcomes.items()
+                if table in outcome.tables
+                for file in outcome.files(uri, table)
+            ]
+            for table in FACT_TABLES
+        }
+    found = {name: table.result() for name, table in read.items()}
+    parts = {
+        table: in_scenes([f.result() for f in read], found["sample_data"]) for table, read in files.items() if read
+    }
+    tables = {name: rows for name, rows in parts.items() if rows is not None}
     return DriveFacts(
-        scene_facts(scenes, sample_data), by_channel, sync_index, sync_error, tuple(outcomes), samples, clock_faults
+        scene_facts(found["scene"], found["sample_data"]),
+        {clock.channel: clock for clock in clocks},
+        found["sync_index"],
+        found["sync_error"],
+        tuple(outcomes.values()),
+        found["sample"],
+        found["clock_fault"],
+        tables | {"calibrated_sensor": found["calibrated_sensor"]},
+        plan.vehicle,
     )
 
 

@@ -1,93 +1,138 @@
-"""Runs every check over a drive and gives each scene its verdict."""
+"""Holds measurements to a policy. Measurements stay as they are; only verdicts follow from the policy."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from scenelake.contracts.ids import canonical_json
 from scenelake.contracts.stages import SCENE_VERDICT_SCHEMA
 from scenelake.contracts.tables import GOLD
-from scenelake.quality.clock_checks import check_clocks
-from scenelake.quality.clock_fault_checks import check_clock_faults
-from scenelake.quality.config import QualityPolicy, Verdict
-from scenelake.quality.decode_checks import check_bad_bytes, check_channels_read
-from scenelake.quality.evidence import DriveFacts, Finding
-from scenelake.quality.presence_checks import (
-    check_completeness,
-    check_coverage,
-    check_gaps,
-    check_keyframes,
-    check_missing_sensors,
-    check_rates,
-)
-from scenelake.quality.sync_checks import check_match_share, check_sync_error
+from scenelake.quality.catalogue import CATALOGUE, MEASURES
+from scenelake.quality.checks import Bound, Measurement, Verdict
+from scenelake.quality.config import QualityPolicy
+from scenelake.quality.evidence import DriveFacts, codes_of
+from scenelake.timebase.arrays import FloatArray, Int64Array
 
-Check = Callable[[DriveFacts, QualityPolicy], Iterator[Finding]]
-
-CHECKS: tuple[Check, ...] = (
-    check_keyframes,
-    check_missing_sensors,
-    check_completeness,
-    check_coverage,
-    check_gaps,
-    check_rates,
-    check_clocks,
-    check_clock_faults,
-    check_match_share,
-    check_sync_error,
-    check_channels_read,
-    check_bad_bytes,
-)
+_VERDICTS = list(Verdict)
 
 
-def find(facts: DriveFacts, policy: QualityPolicy) -> list[Finding]:
-    """Every finding about every scene, by scene, check and channel."""
+def measure(facts: DriveFacts) -> list[Measurement]:
+    """Every measurement of every scene, by scene, check and channel."""
     order = {scene.scene_id: number for number, scene in enumerate(facts.scenes)}
-    findings = chain.from_iterable(check(facts, policy) for check in CHECKS)
-    return sorted(findings, key=lambda f: (order[f.scene.scene_id], f.check_name, f.channel or ""))
+    found = chain.from_iterable(function(facts) for function in MEASURES)
+    return sorted(found, key=lambda m: (order[m.scene.scene_id], m.check.name, m.channel or ""))
 
 
-def result_table(findings: Sequence[Finding]) -> pa.Table:
-    """Findings as ``qc_result`` rows; ``channel`` is null where a finding is about the whole scene."""
+def measurement_table(measurements: Sequence[Measurement]) -> pa.Table:
+    """Measurements as ``qc_measurement`` rows; ``channel`` is null where one is about the whole scene."""
     rows = [
         {
-            "scene_id": f.scene.scene_id,
-            "drive_id": f.scene.drive_id,
-            "channel": f.channel,
-            "check_name": f.check_name,
-            "check_version": f.check_version,
-            "measured": f.measured,
-            "threshold": f.threshold,
-            "verdict": str(f.verdict),
-            "reason": f.reason,
-            "evidence": canonical_json(dict(f.evidence)),
-            "drive_date": f.scene.drive_date,
+            "scene_id": m.scene.scene_id,
+            "drive_id": m.scene.drive_id,
+            "channel": m.channel,
+            "modality": m.modality,
+            "check_name": m.check.name,
+            "check_version": m.check.version,
+            "measured": m.measured,
+            "scale": m.scale,
+            "description": m.description,
+            "evidence": canonical_json(dict(m.evidence)),
+            "drive_date": m.scene.drive_date,
         }
-        for f in findings
+        for m in measurements
     ]
-    return pa.Table.from_pylist(rows, schema=GOLD["qc_result"].schema)
+    return pa.Table.from_pylist(rows, schema=GOLD["qc_measurement"].schema)
 
 
-def verdict_table(facts: DriveFacts, findings: Sequence[Finding]) -> pa.Table:
-    """One row per scene: the worst of its findings, the checks behind it and what they say."""
-    by_scene: defaultdict[str, list[Finding]] = defaultdict(list)
-    for finding in findings:
-        by_scene[finding.scene.scene_id].append(finding)
-    rows = [_verdict_row(scene.scene_id, by_scene[scene.scene_id]) for scene in facts.scenes]
-    return pa.Table.from_pylist(rows, schema=SCENE_VERDICT_SCHEMA)
+def result_table(measurements: pa.Table, policy: QualityPolicy) -> pa.Table:
+    """What a policy says of ``qc_measurement`` rows: ``qc_result`` rows, in the same order.
 
-
-def _verdict_row(scene_id: str, findings: Sequence[Finding]) -> dict[str, Any]:
-    worst = max((f.verdict for f in findings), key=lambda v: v.rank, default=Verdict.PASS)
-    behind = [f for f in findings if f.verdict is worst and worst is not Verdict.PASS]
-    names = sorted({f.check_name for f in behind})
-    said = [{"check_name": f.check_name, "channel": f.channel, "reason": f.reason} for f in behind]
-    return {
-        "scene_id": scene_id,
-        "verdict": str(worst),
-        "reason": ", ".join(names) or None,
-        "evidence": canonical_json({"findings": said}),
+    A value that could not be observed, or that another version of its check measured, is ``unknown``.
+    """
+    limits, ranks = _held(measurements, policy)
+    verdicts = pa.array(np.array(_VERDICTS, object)[ranks], pa.string())
+    is_bad = pa.array(ranks > Verdict.PASS.rank)
+    rows = {name: measurements[name] for name in GOLD["qc_result"].columns if name in measurements.column_names}
+    nothing = pa.scalar(None, pa.string())
+    rows |= {
+        "threshold": pa.array(limits, mask=np.isnan(limits)),
+        "verdict": verdicts,
+        "reason": pc.if_else(is_bad, measurements["description"], nothing),
+        "evidence": pc.if_else(is_bad, measurements["evidence"], nothing),
     }
+    return pa.table(rows).select(GOLD["qc_result"].columns).cast(GOLD["qc_result"].schema)
+
+
+def _held(measurements: pa.Table, policy: QualityPolicy) -> tuple[FloatArray, Int64Array]:
+    """The limit and the rank of the verdict of each row, both (n,); NaN where no limit applies."""
+    group, names = _groups(measurements, ("check_name", "check_version", "channel", "modality"))
+    at, per_scale, least, worst = (np.full(len(names), np.nan) for _ in range(4))
+    for number, (name, version, channel, modality) in enumerate(names):
+        check = CATALOGUE.get(name or "")
+        if check is None or check.version != version:
+            continue
+        ruling = policy.ruling(check, channel, modality)
+        at[number], per_scale[number] = ruling.limit, ruling.per_scale
+        least[number], worst[number] = check.bound is Bound.MIN, ruling.consequence.rank
+    scale = np.nan_to_num(np.asarray(measurements["scale"].combine_chunks().to_numpy(zero_copy_only=False), np.float64))
+    measured = np.asarray(measurements["measured"].combine_chunks().to_numpy(zero_copy_only=False), np.float64)
+    is_min = least[group] == 1.0
+    limits = np.where(is_min, at[group], np.maximum(at[group], per_scale[group] * scale))
+    is_known = ~np.isnan(measured) & ~np.isnan(limits)
+    is_bad = is_known & np.where(is_min, measured < limits, measured > limits)
+    ranks = np.where(is_known, Verdict.PASS.rank, Verdict.UNKNOWN.rank)
+    ranks[is_bad] = worst[group][is_bad].astype(np.int64)
+    return limits, ranks
+
+
+def _groups(rows: pa.Table, columns: Sequence[str]) -> tuple[Int64Array, list[tuple[str | None, ...]]]:
+    """Which combination of values each row has (n,), and the combinations."""
+    group = np.zeros(len(rows), np.int64)
+    parts: list[list[str | None]] = []
+    for name in columns:
+        codes, values = codes_of(pc.fill_null(rows[name], _ABSENT))
+        group = group * max(len(values), 1) + codes
+        parts.append([None if v == _ABSENT else v for v in values])
+    found, inverse = np.unique(group, return_inverse=True)
+    names: list[tuple[str | None, ...]] = []
+    for number in found.tolist():
+        values: list[str | None] = []
+        for part in reversed(parts):
+            number, at = divmod(number, max(len(part), 1))
+            values.append(part[at])
+        names.append(tuple(reversed(values)))
+    return np.asarray(inverse, np.int64), names
+
+
+_ABSENT = "\0"
+"""Stands for null in a column of names, none of which holds it."""
+
+
+def verdict_table(scene_ids: Sequence[str], results: pa.Table) -> pa.Table:
+    """One row per scene: the worst of its ``qc_result`` rows, the checks behind it and what they say."""
+    codes, names = codes_of(results["scene_id"])
+    verdict_codes, verdicts = codes_of(results["verdict"])
+    ranks = np.array([Verdict(v).rank for v in verdicts], np.int64)[verdict_codes] if len(results) else verdict_codes
+    worst_of = np.full(len(names), Verdict.PASS.rank, np.int64)
+    np.maximum.at(worst_of, codes, ranks)
+    behind = np.flatnonzero((ranks == worst_of[codes]) & (ranks > Verdict.PASS.rank))
+    said: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    told = results.select(["scene_id", "check_name", "channel", "reason"]).take(pa.array(behind)).to_pylist()
+    for row in told:
+        said[row.pop("scene_id")].append(row)
+    by_scene = dict(zip(names, worst_of.tolist(), strict=True))
+    rows = [
+        {
+            "scene_id": scene_id,
+            "verdict": str(_VERDICTS[by_scene.get(scene_id, Verdict.PASS.rank)]),
+            "reason": ", ".join(sorted({f["check_name"] for f in said[scene_id]})) or None,
+            "evidence": canonical_json({"findings": said[scene_id]}),
+        }
+        for scene_id in scene_ids
+    ]
+    return pa.Table.from_pylist(rows, schema=SCENE_VERDICT_SCHEMA)

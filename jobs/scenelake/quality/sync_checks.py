@@ -3,16 +3,29 @@
 from collections.abc import Iterator
 
 from scenelake.contracts.modalities import Modality
-from scenelake.quality.config import QualityPolicy
-from scenelake.quality.evidence import PERIODIC, DriveFacts, Finding, judged
-
-SYNC_MATCH = ("sync_match", "1")
-SYNC_ERROR = ("sync_error", "1")
+from scenelake.quality.checks import Bound, Check, Measurement
+from scenelake.quality.evidence import PERIODIC, DriveFacts
 
 _MS = 1_000_000
 
+SYNC_MATCH = Check(
+    "sync_match", "1", "share", Bound.MIN, 0.9,
+    "Share of the scene's keyframes that found a row of the channel within tolerance.",
+    "As for completeness.",
+)  # fmt: skip
+SYNC_ERROR = Check(
+    "sync_error", "1", "ns", Bound.MAX, 60.0 * _MS,
+    "Median distance from every reference row to the nearest row of the channel, before any tolerance.",
+    "Camera: Argoverse 2's camera-LiDAR tolerance of 25 ms; half a period, because no free-running sensor can be nearer"
+    " than that for certain.",
+    by_modality={Modality.CAMERA: 25.0 * _MS, Modality.DEPTH: 25.0 * _MS, Modality.LIDAR: 50.0 * _MS},
+    per_scale=0.5,
+)  # fmt: skip
 
-def check_match_share(facts: DriveFacts, policy: QualityPolicy) -> Iterator[Finding]:
+CHECKS = (SYNC_MATCH, SYNC_ERROR)
+
+
+def measure_match_share(facts: DriveFacts) -> Iterator[Measurement]:
     """Share of a scene's keyframes that found a row of the channel within tolerance.
 
     Channels that speak only when there is something to say (annotations, language) are left out.
@@ -26,20 +39,18 @@ def check_match_share(facts: DriveFacts, policy: QualityPolicy) -> Iterator[Find
         if Modality(row["modality"]) not in PERIODIC:
             continue
         matched, count = int(row["is_match_sum"] or 0), int(row["is_match_count"])
-        yield judged(
-            policy,
+        yield Measurement(
             scenes[row["scene_id"]],
             row["channel"],
             SYNC_MATCH,
-            is_good=matched / count >= policy.min_match_share,
-            measured=matched / count,
-            threshold=policy.min_match_share,
-            reason=f"{row['channel']}: {matched} of {count} keyframes have a match",
-            evidence={"nbr_matched": matched, "nbr_keyframes": count, "tolerance_ns": row["tolerance_ns_max"]},
+            matched / count,
+            f"{row['channel']}: {matched} of {count} keyframes have a match",
+            {"nbr_matched": matched, "nbr_keyframes": count, "tolerance_ns": row["tolerance_ns_max"]},
+            modality=row["modality"],
         )
 
 
-def check_sync_error(facts: DriveFacts, policy: QualityPolicy) -> Iterator[Finding]:
+def measure_sync_error(facts: DriveFacts) -> Iterator[Measurement]:
     """Median distance from every reference row to the nearest row of the channel, before any tolerance."""
     scenes = {scene.scene_id: scene for scene in facts.scenes}
     for row in facts.sync_error.to_pylist():
@@ -47,18 +58,14 @@ def check_sync_error(facts: DriveFacts, policy: QualityPolicy) -> Iterator[Findi
         median_ns = row["median_abs_delta_ns"]
         if clock is None or median_ns is None:
             continue
-        usual_ns = policy.default_max_median_sync_error_ns
-        limit_ns = policy.max_median_sync_error_ns.get(Modality(clock.modality), usual_ns)
-        limit_ns = max(limit_ns, (clock.median_period_ns or 0) // 2)
         figures = ("reference_channel", "nbr_reference", "p99_abs_delta_ns", "max_abs_delta_ns")
-        yield judged(
-            policy,
+        yield Measurement(
             scenes[row["scene_id"]],
             row["channel"],
             SYNC_ERROR,
-            is_good=median_ns <= limit_ns,
-            measured=float(median_ns),
-            threshold=float(limit_ns),
-            reason=f"{row['channel']} is {median_ns / _MS:.1f} ms from {row['reference_channel']} (median)",
-            evidence={name: row[name] for name in figures},
+            float(median_ns),
+            f"{row['channel']} is {median_ns / _MS:.1f} ms from {row['reference_channel']} (median)",
+            {name: row[name] for name in figures},
+            scale=float(clock.median_period_ns or 0),
+            modality=clock.modality,
         )

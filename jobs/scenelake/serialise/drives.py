@@ -19,8 +19,8 @@ SCENE_TABLES = ("scene", "sample", "sample_data", "sync_index", *BATCHED_TABLES)
 """Tables whose rows are a scene's content."""
 
 DRIVE_TABLES = (
-    "drive", "raw_object", "calibrated_sensor", "message_account", "qc_result", "quarantine", "release_scene",
-    "clock_fault",
+    "drive", "raw_object", "calibrated_sensor", "message_account", "qc_measurement", "qc_result", "quarantine",
+    "release_scene", "clock_fault",
 )  # fmt: skip
 """Tables that are stated anew for a whole drive."""
 
@@ -86,7 +86,8 @@ def drive_rows(given: DriveInput, quarantine_uri: str) -> DriveRows:
     accounts = _accounts(given, verdicts)
     quarantine, evidence = _quarantine(given, verdicts, hashes, quarantine_uri)
     rows |= {
-        name: _table(given, name) for name in ("drive", "raw_object", "calibrated_sensor", "qc_result", "clock_fault")
+        name: _table(given, name)
+        for name in ("drive", "raw_object", "calibrated_sensor", "qc_measurement", "qc_result", "clock_fault")
     }
     rows |= {
         "message_account": accounts.rows,

@@ -33,7 +33,7 @@ _OF_STAGE = {
         "drive", "raw_object", "scene", "sample", "sample_data", "sync_index", "calibrated_sensor",
         "ego_pose", "unassigned", "clock_fault",
     ),
-    Stage.QUALITY: ("qc_result", "scene_verdict"),
+    Stage.QUALITY: ("qc_measurement", "qc_result", "scene_verdict"),
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """A synchronised drive as quality sees it, clean until a test plants a fault."""
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from scenelake.contracts.stages import SYNC_ERROR_SCHEMA, ChannelClock, ChannelC
 from scenelake.contracts.tables import GOLD
 from scenelake.quality.config import QualityPolicy
 from scenelake.quality.evidence import DriveFacts, scene_facts
-from scenelake.quality.judge import find, verdict_table
+from scenelake.quality.judge import measure, measurement_table, result_table, verdict_table
 from scenelake.timebase.slots import drive_date_of
 
 START = 85_000_000 * 20_000_000_000
@@ -52,17 +53,29 @@ class Drive:
             scenes, self.clocks, self._sync_index(), self._sync_error(), (outcome,), self._samples(), faults
         )
 
+    def results(self, policy: QualityPolicy | None = None) -> list[dict[str, Any]]:
+        """Rows of ``qc_result``, each with the ``found`` evidence of its measurement."""
+        measurements = measurement_table(measure(self.facts()))
+        rows = result_table(measurements, policy or QualityPolicy()).to_pylist()
+        evidence = measurements["evidence"].to_pylist()
+        return [row | {"found": json.loads(text)} for row, text in zip(rows, evidence, strict=True)]
+
+    def result(self, check: str, scene: str = "scene-1", channel: str | None = "/cam") -> dict[str, Any]:
+        wanted = (check, scene, channel)
+        (found,) = (r for r in self.results() if (r["check_name"], r["scene_id"], r["channel"]) == wanted)
+        return found
+
     def failures(self, policy: QualityPolicy | None = None) -> dict[str, set[tuple[str | None, str, str]]]:
         """Per check that did not pass: (channel, scene, verdict)."""
         failed: dict[str, set[tuple[str | None, str, str]]] = {}
-        for f in find(self.facts(), policy or QualityPolicy()):
-            if f.verdict != "pass":
-                failed.setdefault(f.check_name, set()).add((f.channel, f.scene.scene_id, str(f.verdict)))
+        for r in self.results(policy):
+            if r["verdict"] != "pass":
+                failed.setdefault(r["check_name"], set()).add((r["channel"], r["scene_id"], r["verdict"]))
         return failed
 
     def verdicts(self, policy: QualityPolicy | None = None) -> list[dict[str, Any]]:
-        facts = self.facts()
-        return verdict_table(facts, find(facts, policy or QualityPolicy())).to_pylist()
+        results = result_table(measurement_table(measure(self.facts())), policy or QualityPolicy())
+        return verdict_table(SCENES, results).to_pylist()
 
     def _scenes(self) -> pa.Table:
         rows = [

@@ -4,12 +4,15 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from scenelake.contracts.stages import Problem
 from scenelake.contracts.tables import GOLD
-from scenelake.quality.config import QualityPolicy, Verdict
-from scenelake.quality.judge import find, result_table
+from scenelake.quality.catalogue import CATALOGUE
+from scenelake.quality.checks import Verdict
+from scenelake.quality.config import QualityPolicy
+from scenelake.quality.judge import measure, measurement_table, result_table, verdict_table
 
 START = 85_000_000 * 20_000_000_000
 MS = 1_000_000
@@ -17,7 +20,7 @@ SECOND = 1_000 * MS
 ALL_CHECKS = {
     "no_keyframes", "missing_sensor", "completeness", "coverage", "gaps", "implausible_rate", "duplicate_stamps",
     "backward_jumps", "clock_offset", "epoch", "sync_match", "sync_error", "undecodable", "camera_undecodable",
-    "lost_messages", "bad_bytes", "time.clock_fault",
+    "lost_messages", "bad_bytes", "time.clock_fault", "time.clock_fault.lost",
 }  # fmt: skip
 
 
@@ -35,21 +38,23 @@ def in_both(channel, verdict="warn"):
 
 
 def test_a_clean_drive_passes_every_check_and_every_check_ran(clean):
-    findings = find(clean.facts(), QualityPolicy())
-    assert {f.check_name for f in findings} == ALL_CHECKS
-    assert {f.verdict for f in findings} == {Verdict.PASS}
-    assert {f.reason for f in findings} == {None}
+    results = clean.results()
+    assert {r["check_name"] for r in results} == ALL_CHECKS
+    assert {r["verdict"] for r in results} == {"pass"}
+    assert {(r["reason"], r["evidence"]) for r in results} == {(None, None)}
     assert [(v["verdict"], v["reason"]) for v in clean.verdicts()] == [("pass", None)] * 2
 
 
 def test_results_are_rows_of_the_contract(clean):
-    table = result_table(find(clean.facts(), QualityPolicy()))
+    measurements = measurement_table(measure(clean.facts()))
+    table = result_table(measurements, QualityPolicy())
+    assert measurements.schema.equals(GOLD["qc_measurement"].schema)
     assert table.schema.equals(GOLD["qc_result"].schema)
     keys = [(r["scene_id"], r["channel"], r["check_name"]) for r in table.to_pylist()]
     assert len(keys) == len(set(keys)) > 50
-    assert all(isinstance(json.loads(text), dict) for text in table["evidence"].to_pylist())
+    assert all(isinstance(json.loads(text), dict) for text in measurements["evidence"].to_pylist())
     whole = {r["check_name"] for r in table.to_pylist() if r["channel"] is None}
-    assert whole == {"no_keyframes", "bad_bytes", "time.clock_fault"}
+    assert whole == {"no_keyframes", "bad_bytes", "time.clock_fault", "time.clock_fault.lost"}
 
 
 def test_a_missing_sensor_warns_where_it_is_missing(clean):
@@ -81,11 +86,9 @@ def test_a_silence_longer_than_three_periods_is_a_gap(clean, silent_ms, is_caugh
     assert ("gaps" in failures) == is_caught
     if is_caught:
         assert failures["gaps"] == in_second_scene("/cam")
-        finding = next(
-            f for f in find(clean.facts(), QualityPolicy()) if f.check_name == "gaps" and f.verdict == "warn"
-        )
-        assert finding.measured == silent_ms * MS
-        assert finding.evidence["start_ns"] == START + 25_000 * MS
+        result = clean.result("gaps")
+        assert (result["measured"], result["threshold"]) == (silent_ms * MS, 150 * MS)
+        assert result["found"]["start_ns"] == START + 25_000 * MS
 
 
 def test_a_sensor_that_stops_early_lowers_coverage(clean):
@@ -180,9 +183,9 @@ def test_messages_that_could_not_be_read_at_all(clean):
 def test_bad_byte_ranges_are_named(clean):
     clean.problems = (Problem("bad_chunk", "CRC", 100, 250),)
     assert clean.failures() == {"bad_bytes": in_both(None)}
-    finding = next(f for f in find(clean.facts(), QualityPolicy()) if f.check_name == "bad_bytes")
-    assert finding.measured == 150.0
-    assert finding.evidence["ranges"][0]["start_byte"] == 100
+    result = clean.result("bad_bytes", channel=None)
+    assert result["measured"] == 150.0
+    assert result["found"]["ranges"][0]["start_byte"] == 100
 
 
 def test_a_scene_without_keyframes_is_quarantined(clean):
@@ -200,13 +203,85 @@ def test_the_policy_decides_what_a_failure_costs(clean):
     assert [v["verdict"] for v in clean.verdicts(lenient)] == ["pass", "warn"]
 
 
-@pytest.mark.parametrize("values", [{"min_coverag": 0.9}, {"min_coverage": 1.5}, {"consequences": {"x": "fatal"}}])
-def test_the_policy_rejects_what_it_does_not_know(values):
-    with pytest.raises(ValueError):
-        QualityPolicy(**values)
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"min_coverage": 0.9}, "min_coverage"),
+        ({"limits": {"coverag": 0.9}}, "did you mean coverage"),
+        ({"limits": {"coverage": float("nan")}}, "finite"),
+        ({"consequences": {"missing_sensors": "warn"}}, "did you mean missing_sensor"),
+        ({"consequences": {"coverage": "fatal"}}, "reject"),
+        ({"consequences": {"coverage": "unknown"}}, "choose pass"),
+        ({"rules": [{"check": "sinc_match", "limit": 1}]}, "did you mean sync_match"),
+        ({"rules": [{"check": "sync_*", "modality": "laser"}]}, "lidar"),
+        ({"rules": [{"check": "zzz"}]}, "docs/quality.md"),
+    ],
+)
+def test_the_policy_rejects_what_it_does_not_know(values, said):
+    with pytest.raises(ValueError, match=said):
+        QualityPolicy.model_validate(values)
+
+
+def test_limits_and_the_first_rule_that_fits_decide(clean):
+    clean.is_match["/cam"] = clean.is_match["/imu"] = 0.875
+    assert clean.failures(QualityPolicy(limits={"sync_match": 0.875})) == {}
+    rules = [
+        {"check": "sync_*", "channel": "/cam", "consequence": "quarantine"},
+        {"check": "*", "modality": "imu", "limit": 0.5},
+        {"check": "sync_match", "limit": 0.0},
+    ]
+    policy = QualityPolicy.model_validate({"rules": rules, "limits": {"sync_match": 0.95}})
+    found = [(r["channel"], r["threshold"]) for r in clean.results(policy) if r["check_name"] == "sync_match"]
+    assert set(found) == {("/cam", 0.95), ("/imu", 0.5), ("/lidar", 0.0), ("/radar", 0.0)}
+    assert clean.failures(policy)["sync_match"] == in_both("/cam", "quarantine")
+
+
+def test_a_bad_sensor_need_not_cost_the_scene(clean):
+    count = clean.channels["/cam"]
+    clean.channels["/cam"] = replace(count, undecodable=800, decoded=0)
+    assert {v["verdict"] for v in clean.verdicts()} == {"quarantine"}
+    spared = QualityPolicy.model_validate({"rules": [{"check": "*", "channel": "/cam", "consequence": "warn"}]})
+    assert {v["verdict"] for v in clean.verdicts(spared)} == {"warn"}
+
+
+def test_a_changed_policy_needs_no_other_measurement(clean):
+    drop(clean, "/cam", lambda ms: ms < 20_000)
+    measurements = measurement_table(measure(clean.facts()))
+    stored = measurements.slice(0)
+    strict = result_table(measurements, QualityPolicy(consequences={"missing_sensor": Verdict.REJECT}))
+    assert "reject" in strict["verdict"].to_pylist()
+    assert "reject" not in result_table(measurements, QualityPolicy())["verdict"].to_pylist()
+    assert measurements.equals(stored)
+
+
+def test_what_was_not_observed_or_measured_otherwise_is_unknown_and_holds_nothing_back(clean):
+    measurements = measurement_table(measure(clean.facts()))
+    names = measurements["check_name"].to_pylist()
+    values = [None if n == "coverage" else 0.0 for n in names]
+    versions = ["0" if n == "completeness" else "1" for n in names]
+    for column, changed in (("measured", values), ("check_version", versions)):
+        at = measurements.schema.get_field_index(column)
+        measurements = measurements.set_column(at, measurements.schema.field(at), [changed])
+    results = result_table(measurements, QualityPolicy()).to_pylist()
+    by_check = {r["check_name"]: r["verdict"] for r in results}
+    assert (by_check["coverage"], by_check["completeness"]) == ("unknown", "unknown")
+    assert by_check["sync_match"] == "warn"
+    only = result_table(measurements.filter(pc.equal(measurements["check_name"], "coverage")), QualityPolicy())
+    assert verdict_table(["scene-0", "scene-1", "scene-2"], only)["verdict"].to_pylist() == ["pass"] * 3
+
+
+def test_every_check_says_what_it_measures_and_where_its_limit_is_from():
+    assert set(CATALOGUE) >= ALL_CHECKS
+    for name, check in CATALOGUE.items():
+        assert check.name == name
+        assert check.meaning.endswith(".")
+        assert check.source.endswith(".")
+        assert check.unit
 
 
 def test_a_drive_without_scenes_has_no_findings(clean):
     facts = clean.facts()
     empty = replace(facts, scenes=(), sync_index=facts.sync_index.slice(0, 0), sync_error=facts.sync_error.slice(0, 0))
-    assert find(empty, QualityPolicy()) == []
+    assert measure(empty) == []
+    assert len(result_table(measurement_table([]), QualityPolicy())) == 0
+    assert len(verdict_table([], result_table(measurement_table([]), QualityPolicy()))) == 0

@@ -1,17 +1,17 @@
 """A fault of a clock is told of the scenes that it touches, and costs what the policy says."""
 
-import json
-
 import pytest
 
 from scenelake.contracts.stages import ClockFaultKind
-from scenelake.quality.config import QualityPolicy, Verdict
-from scenelake.quality.judge import find
+from scenelake.quality.catalogue import CATALOGUE
+from scenelake.quality.checks import Verdict
+from scenelake.quality.config import QualityPolicy
 
 START = 85_000_000 * 20_000_000_000
 MS = 1_000_000
 SECOND = 1_000 * MS
 CHECK = "time.clock_fault"
+LOST = "time.clock_fault.lost"
 
 
 def add(drive, kind, start_s, end_s, *, channel="/cam", basis="sensor", policy=None, nbr_affected=10):
@@ -23,26 +23,22 @@ def add(drive, kind, start_s, end_s, *, channel="/cam", basis="sensor", policy=N
 
 
 def told(drive, policy=None):
-    """(scene, verdict) of the failed findings."""
-    return {(scene, verdict) for _, scene, verdict in drive.failures(policy).get(CHECK, ())}
-
-
-def finding(drive, scene="scene-1", channel="/cam"):
-    (found,) = (
-        f for f in find(drive.facts(), QualityPolicy())
-        if (f.check_name, f.scene.scene_id, f.channel) == (CHECK, scene, channel)
-    )  # fmt: skip
-    return found
+    """(scene, worst verdict) of both checks of faults, where one failed."""
+    verdicts: dict[str, set[str]] = {}
+    for check in (CHECK, LOST):
+        for _, scene, verdict in drive.failures(policy).get(check, ()):
+            verdicts.setdefault(scene, set()).add(verdict)
+    return {(scene, max(found, key=lambda v: Verdict(v).rank)) for scene, found in verdicts.items()}
 
 
 @pytest.mark.parametrize("kind", ClockFaultKind)
 def test_every_kind_warns_where_it_is_and_only_there(clean, kind):
     add(clean, kind, 25, 26)
     assert told(clean) == {("scene-1", "warn")}
-    assert finding(clean).reason == f"/cam: {kind}"
-    assert json.loads(json.dumps(dict(finding(clean).evidence)))["kinds"][kind]["nbr_faults"] == 1
-    assert finding(clean, "scene-0").verdict is Verdict.PASS
-    assert finding(clean, channel="/lidar").verdict is Verdict.PASS
+    assert clean.result(CHECK)["reason"] == f"/cam: {kind}"
+    assert clean.result(CHECK)["found"]["kinds"][kind]["nbr_faults"] == 1
+    assert clean.result(CHECK, "scene-0")["verdict"] == "pass"
+    assert clean.result(CHECK, channel="/lidar")["verdict"] == "pass"
 
 
 def test_an_interval_is_half_open_and_a_scene_is_too(clean):
@@ -56,7 +52,7 @@ def test_an_interval_is_half_open_and_a_scene_is_too(clean):
 def test_the_recorders_own_faults_have_no_channel(clean):
     add(clean, ClockFaultKind.LOG_CLOCK_JUMP, 5, 6, channel=None, basis="log")
     assert clean.failures() == {CHECK: {(None, "scene-0", "warn")}}
-    assert finding(clean, "scene-0", None).reason == "the recorder: log_clock_jump"
+    assert clean.result(CHECK, "scene-0", None)["reason"] == "the recorder: log_clock_jump"
 
 
 def test_an_interval_of_log_time_is_laid_on_scenes_of_another_clock(clean):
@@ -98,8 +94,8 @@ def test_samples_lost_to_a_fault_that_nobody_repaired_cost_the_scene(clean, kind
     lose_the_second_half(clean, kind=kind, policy=policy)
     assert told(clean) == {("scene-1", verdict)}
     lost = 0 if verdict == "warn" else 20
-    assert finding(clean).evidence["nbr_lost_samples"] == lost
-    assert ("20 of 40 keyframes" in finding(clean).reason) == bool(lost)
+    assert clean.result(LOST)["found"]["nbr_lost_samples"] == lost
+    assert ("20 of 40 keyframes" in (clean.result(LOST)["reason"] or "")) == bool(lost)
 
 
 def test_matches_that_are_missing_elsewhere_are_not_laid_to_the_fault(clean):
@@ -115,7 +111,7 @@ def test_what_a_slow_sensor_always_misses_is_not_laid_to_the_fault(clean, more, 
     clean.missed["/cam"] = slow | {("scene-1", 21 + 2 * k) for k in range(more)}
     add(clean, ClockFaultKind.BACKWARD_STAMP, 30, 40)
     assert told(clean) == {("scene-1", verdict)}
-    assert finding(clean).evidence["nbr_lost_samples"] == lost
+    assert clean.result(LOST)["found"]["nbr_lost_samples"] == lost
 
 
 def test_a_fault_of_the_whole_drive_leaves_nothing_to_tell_by(clean):
@@ -141,8 +137,8 @@ def test_an_absent_sensor_warns_as_ever(clean):
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [
-        ({"max_lost_sample_share": 0.5}, "warn"),
-        ({"max_lost_sample_share": 0.49}, "quarantine"),
+        ({"limits": {"time.clock_fault.lost": 0.5}}, "warn"),
+        ({"limits": {"time.clock_fault.lost": 0.49}}, "quarantine"),
         ({"consequences": {"time.clock_fault.lost": "reject"}}, "reject"),
         ({"consequences": {"time.clock_fault": "pass"}}, "quarantine"),
     ],
@@ -154,6 +150,5 @@ def test_the_policy_decides(clean, values, verdict):
 
 def test_consequences_that_are_given_leave_the_others_as_they_were():
     given = QualityPolicy(consequences={"gaps": Verdict.REJECT})
-    assert given.consequence("gaps") is Verdict.REJECT
-    assert given.consequence("no_keyframes") is Verdict.QUARANTINE
-    assert given.consequence("epoch") is Verdict.WARN
+    said = {name: given.ruling(CATALOGUE[name], None, None).consequence for name in ("gaps", "no_keyframes", "epoch")}
+    assert said == {"gaps": Verdict.REJECT, "no_keyframes": Verdict.QUARANTINE, "epoch": Verdict.WARN}

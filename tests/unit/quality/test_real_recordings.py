@@ -16,7 +16,7 @@ from scenelake.decode.config import DecodeConfig
 from scenelake.decode.task import DecodeTask
 from scenelake.quality.config import QualityPolicy
 from scenelake.quality.job import read_facts
-from scenelake.quality.judge import find, verdict_table
+from scenelake.quality.judge import measure, measurement_table, result_table, verdict_table
 from scenelake.synchronise.build import synchronise_drive
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.drives import DriveObject
@@ -49,12 +49,13 @@ def judged(real_data: Callable[[str], Path], tmp_path: Path) -> Callable[[str, s
         inside, outside = len(done.tables["sample_data"]), len(done.tables["unassigned"])
         assert inside + outside + sum(c.undecodable for c in outcome.channels) == sum(c.read for c in outcome.channels)
         facts = read_facts(objects, "s3://lake/drive", drive.plan)
-        findings = find(facts, QualityPolicy())
+        results = result_table(measurement_table(measure(facts)), QualityPolicy())
         reasons: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        for finding in findings:
-            if finding.reason:
-                reasons[finding.check_name][finding.channel or ""] = finding.reason
-        return set(verdict_table(facts, findings)["verdict"].to_pylist()), dict(reasons)
+        for row in results.to_pylist():
+            if row["reason"]:
+                reasons[row["check_name"]][row["channel"] or ""] = row["reason"]
+        verdicts = verdict_table([scene.scene_id for scene in facts.scenes], results)
+        return set(verdicts["verdict"].to_pylist()), dict(reasons)
 
     return run
 
