@@ -12,6 +12,8 @@ from scenelake_audit.database import Database
 from scenelake_audit.report import Report
 
 _NAME = re.compile(r"^releases/(\d{8})\.json$")
+_JUDGE = "judge-"
+_VERDICTS = frozenset({"release_scene", "qc_result"})
 Scenes = dict[str, tuple[str, str]]
 
 
@@ -137,7 +139,10 @@ class ReleaseAudit:
             self._check_document(number, release)
             if before is not None or number == 1:
                 self._check_delta(release, before)
-            self._check_maker(release, batches, makers)
+            if release.batch_id.startswith(_JUDGE):
+                self._check_judgement(release, before)
+            else:
+                self._check_maker(release, batches, makers)
             read.append(_slim(release))
             before = release
         return read
@@ -177,6 +182,20 @@ class ReleaseAudit:
         lost = sorted(set(before.pins) - set(release.pins)) if before else []
         if lost:
             self._report.violate("I3.delta", release.release_id, "every table of its parent", f"without {lost}")
+
+    def _check_judgement(self, release: Release, before: Release | None) -> None:
+        """A policy that judges anew has no batch; it may touch verdicts and nothing else."""
+        self._report.examine("I3.attempt")
+        if before is None:
+            return
+        if release.scenes != before.scenes:
+            changed = sorted(set(release.scenes.items()) ^ set(before.scenes.items()))
+            expected = "the scenes of its parent, for no batch made it"
+            self._report.violate("I3.attempt", release.release_id, expected, f"others: {changed[:3]}")
+        touched = {name for name, pin in release.pins.items() if before.pins.get(name) != pin}
+        if not touched <= _VERDICTS:
+            expected = f"new snapshots of {', '.join(sorted(_VERDICTS))} alone, for no batch made it"
+            self._report.violate("I3.attempt", release.release_id, expected, ", ".join(sorted(touched - _VERDICTS)))
 
     def _check_maker(self, release: Release, batches: dict[str, int], makers: dict[str, str]) -> None:
         self._report.examine("I3.attempt")

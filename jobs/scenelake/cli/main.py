@@ -252,6 +252,23 @@ def audit(context: typer.Context) -> None:
 
 
 @app.command()
+def judge(
+    policy: Annotated[str, typer.Option(help="Policy file (docs/policy.md): a path or an s3:// URI.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold the newest release's measurements to another policy, and make the release that follows.
+
+    Scenes, samples and payload stay as they are; what changes is which scenes the release keeps, and why.
+    """
+    from scenelake.cli.judge import judge as judge_by
+    from scenelake.cli.stack_commands import Workspace
+
+    source = policy if policy.startswith("s3://") else str(Path(policy).resolve())
+    judge_by(make_console(), Workspace.open(), source, is_dry=dry_run, as_json=as_json)
+
+
+@app.command()
 def reconcile(
     since_hours: Annotated[
         float | None, typer.Option(help="Only objects stored in the last hours; default: all.")

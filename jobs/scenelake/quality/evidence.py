@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -170,10 +171,13 @@ def _leads_ns(sample_data: pa.Table, basis: TimestampBasis) -> Int64Array:
     return np.asarray(pc.fill_null(leads, _NO_TIME), np.int64)
 
 
-def codes_of(column: pa.ChunkedArray) -> tuple[Int64Array, list[str]]:
-    """A column's values as positions (n,) in the list of its distinct ones, and that list."""
+def codes_of(column: pa.ChunkedArray) -> tuple[Int64Array, list[Any]]:
+    """A column's values as positions (n,) in the list of its distinct ones, and that list; None, if any, is last."""
     encoded = column.combine_chunks().dictionary_encode()
-    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.int64), encoded.dictionary.to_pylist()
+    names = encoded.dictionary.to_pylist()
+    if encoded.null_count:
+        return np.asarray(pc.fill_null(encoded.indices, len(names)), np.int64), [*names, None]
+    return np.asarray(encoded.indices, np.int64), names
 
 
 def _channel_in_scene(sorted_ns: Int64Array, leads_ns: Mapping[str, int]) -> ChannelInScene:

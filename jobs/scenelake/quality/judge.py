@@ -54,7 +54,7 @@ def result_table(measurements: pa.Table, policy: QualityPolicy) -> pa.Table:
 
     A value that could not be observed, or that another version of its check measured, is ``unknown``.
     """
-    limits, ranks = _held(measurements, policy)
+    limits, ranks = ranks_of(measurements, policy)
     verdicts = pa.array(np.array(_VERDICTS, object)[ranks], pa.string())
     is_bad = pa.array(ranks > Verdict.PASS.rank)
     rows = {name: measurements[name] for name in GOLD["qc_result"].columns if name in measurements.column_names}
@@ -68,9 +68,13 @@ def result_table(measurements: pa.Table, policy: QualityPolicy) -> pa.Table:
     return pa.table(rows).select(GOLD["qc_result"].columns).cast(GOLD["qc_result"].schema)
 
 
-def _held(measurements: pa.Table, policy: QualityPolicy) -> tuple[FloatArray, Int64Array]:
-    """The limit and the rank of the verdict of each row, both (n,); NaN where no limit applies."""
-    group, names = _groups(measurements, ("check_name", "check_version", "channel", "modality"))
+def ranks_of(measurements: pa.Table, policy: QualityPolicy) -> tuple[FloatArray, Int64Array]:
+    """The limit and the rank of the verdict of each row, both (n,); NaN where no limit applies.
+
+    Args:
+        measurements: the columns of ``qc_measurement`` that a verdict follows from; strings may be dictionaries.
+    """
+    group, names = groups_of(measurements, ("check_name", "check_version", "channel", "modality"))
     at, per_scale, least, worst = (np.full(len(names), np.nan) for _ in range(4))
     for number, (name, version, channel, modality) in enumerate(names):
         check = CATALOGUE.get(name or "")
@@ -90,14 +94,14 @@ def _held(measurements: pa.Table, policy: QualityPolicy) -> tuple[FloatArray, In
     return limits, ranks
 
 
-def _groups(rows: pa.Table, columns: Sequence[str]) -> tuple[Int64Array, list[tuple[str | None, ...]]]:
+def groups_of(rows: pa.Table, columns: Sequence[str]) -> tuple[Int64Array, list[tuple[str | None, ...]]]:
     """Which combination of values each row has (n,), and the combinations."""
     group = np.zeros(len(rows), np.int64)
     parts: list[list[str | None]] = []
     for name in columns:
-        codes, values = codes_of(pc.fill_null(rows[name], _ABSENT))
+        codes, values = codes_of(rows[name])
         group = group * max(len(values), 1) + codes
-        parts.append([None if v == _ABSENT else v for v in values])
+        parts.append(values)
     found, inverse = np.unique(group, return_inverse=True)
     names: list[tuple[str | None, ...]] = []
     for number in found.tolist():
@@ -107,10 +111,6 @@ def _groups(rows: pa.Table, columns: Sequence[str]) -> tuple[Int64Array, list[tu
             values.append(part[at])
         names.append(tuple(reversed(values)))
     return np.asarray(inverse, np.int64), names
-
-
-_ABSENT = "\0"
-"""Stands for null in a column of names, none of which holds it."""
 
 
 def verdict_table(scene_ids: Sequence[str], results: pa.Table) -> pa.Table:

@@ -1,0 +1,169 @@
+"""Another policy judges a lake anew: a release of its own, no byte touched, and the auditor agrees."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.audit_lake import SmallLake, recording
+from tests.contract.audit_plants import Planter
+from tests.contract.catalog_server import KEYS, aws
+
+from scenelake.adapters.iceberg import committer
+from scenelake.adapters.release_reader import open_release
+from scenelake.contracts.errors import BadInputError
+from scenelake.contracts.paths import LakePaths
+from scenelake.contracts.releases import Release
+from scenelake.quality.config import QualityPolicy
+from scenelake.rejudge.run import Judgement, judge_release
+from scenelake.runtime.settings import Settings
+from scenelake_audit.audit import audit
+from scenelake_audit.config import Depth, Lake
+
+STRICT = Depth(is_deep=True, grace_seconds=0.0, event_grace_seconds=0.0)
+BY_VERDICT = {"release_scene", "qc_result"}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        with aws(tmp_path_factory.mktemp("home")) as found:
+            yield found
+
+
+@pytest.fixture(scope="module")
+def lake(settings: Settings, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> SmallLake:
+    folder = tmp_path_factory.mktemp("recordings")
+    made = SmallLake(settings, repository)
+    with pytest.raises(BadInputError, match="drop a recording first"):
+        rejudge(made)
+    made.drop("good", "fleet/car/d1/a.mcap", recording(folder / "good.mcap", seed=1))
+    made.drop("dark", "fleet/car/d2/a.mcap", recording(folder / "dark.mcap", seed=2, is_camera_broken=True))
+    made.build()
+    return made
+
+
+def rejudge(lake: SmallLake, *, is_dry: bool = False, **policy: Any) -> Judgement:
+    held = QualityPolicy.model_validate(policy)
+    paths = LakePaths(lake.settings.lake_uri)
+    return judge_release(held, committer(lake.settings), lake.objects, paths, is_dry=is_dry)
+
+
+def rows(lake: SmallLake, table: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = open_release(lake.settings).rows(table).to_pylist()
+    return found
+
+
+def audited(lake: SmallLake) -> Any:
+    s = lake.settings
+    return audit(Lake(s.endpoint_url, s.region, s.landing_bucket, s.lake_bucket, s.ledger_table, s.glue_database), STRICT)
+
+
+def test_a_policy_that_changes_nothing_makes_no_release(lake: SmallLake) -> None:
+    before = lake.release()
+    found = rejudge(lake, version="another name for the same")
+    assert (found.release, found.changes, found.waiting) == (None, {}, ())
+    assert found.nbr_scenes > len(before.scenes) > 0
+    assert lake.release() == before
+
+
+def test_a_stricter_policy_takes_scenes_out_and_the_old_one_brings_them_back(lake: SmallLake) -> None:
+    before = lake.release()
+    strict = {"limits": {"sync_match": 2.0}, "consequences": {"sync_match": "quarantine"}}
+    assert rejudge(lake, is_dry=True, **strict).changes
+    assert lake.release() == before, "a look wrote something"
+
+    found = rejudge(lake, **strict)
+    assert found.release == lake.release()
+    assert sum(found.changes.values()) == len(before.scenes)
+    assert {now for _, now in found.changes} == {"quarantine"}
+    assert found.release is not None
+    touched = {name for name, pin in found.release.tables.items() if before.tables[name] != pin}
+    assert touched == BY_VERDICT
+    assert (found.release.scenes, found.release.merkle_root) == (before.scenes, before.merkle_root)
+    assert len(open_release(lake.settings).scenes()) == 0, "readers still see what the policy took out"
+    judged = rows(lake, "release_scene")
+    assert {(r["is_kept"], r["kept_because"], r["release_id"]) for r in judged} == {
+        (False, "quality says quarantine: sync_match", found.release.release_id)
+    }
+    assert {r["split"] for r in judged} <= {"train", "validation", "test"}
+    failed = [r for r in rows(lake, "qc_result") if r["check_name"] == "sync_match"]
+    assert {(r["threshold"], r["verdict"]) for r in failed} == {(2.0, "quarantine")}
+    assert all(r["reason"] and json.loads(r["evidence"]) for r in failed)
+    assert audited(lake).is_clean, audited(lake).to_text()
+
+    assert rejudge(lake, **strict).release is None, "the same again is another release"
+    again = rejudge(lake)
+    assert again.release is not None
+    assert len(open_release(lake.settings).scenes()) == len(before.scenes)
+    assert audited(lake).is_clean, audited(lake).to_text()
+
+
+def test_a_change_beneath_the_worst_verdict_is_told_too(lake: SmallLake) -> None:
+    strict = {"sync_match": "quarantine"}
+    rejudge(lake, limits={"sync_match": 2.0}, consequences=strict)
+    found = rejudge(lake, limits={"sync_match": 2.0, "completeness": 2.0}, consequences=strict)
+    assert found.release is not None
+    assert set(found.changes) == {("quarantine", "quarantine")}
+    verdicts = {r["verdict"] for r in rows(lake, "qc_result") if r["check_name"] == "completeness"}
+    assert verdicts == {"warn"}
+
+
+def test_scenes_that_would_pass_now_are_named_and_wait_for_their_drive(lake: SmallLake) -> None:
+    held = {r["scene_id"] for r in rows(lake, "quarantine")}
+    assert held
+    found = rejudge(lake, consequences={"camera_undecodable": "warn"})
+    assert set(found.waiting) == held
+    assert not held & set(lake.release().scenes), "a scene joined gold without its rows"
+    assert {r["state"] for r in rows(lake, "quarantine")} == {"QUARANTINED"}
+    assert rejudge(lake, consequences={"camera_undecodable": "warn"}).waiting == found.waiting
+
+
+def test_lineage_tells_of_the_judgement(lake: SmallLake) -> None:
+    parent = lake.release()
+    release = rejudge(lake, limits={"coverage": 2.0}).release
+    assert release is not None
+    run_id = f"{release.batch_id}.1.judge"
+    runs, edges = (committer(lake.settings).load(name) for name in ("lineage_run", "lineage_edge"))
+    assert runs is not None
+    assert edges is not None
+    (run,) = runs.scan(f"run_id = '{run_id}'").to_arrow().to_pylist()
+    assert json.loads(run["params"])["limits"] == {"coverage": 2.0}
+    found = {(e["direction"], e["version"]) for e in edges.scan(f"run_id = '{run_id}'").to_arrow().to_pylist()}
+    assert found == {("input", parent.release_id), ("output", release.release_id)}
+
+
+def test_a_scene_that_a_person_released_stays(lake: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scenelake.rejudge import run
+
+    scene = next(iter(lake.release().scenes))
+    whole = run._restate  # noqa: SLF001
+
+    def with_a_release(*arguments: Any) -> Any:
+        found = whole(*arguments)
+        return type(found)(found.rejudged, found.before, frozenset({scene}), found.waiting)
+
+    monkeypatch.setattr(run, "_restate", with_a_release)
+    rejudge(lake, limits={"sync_match": 2.0}, consequences={"sync_match": "reject"})
+    kept = {r["scene_id"]: r["is_kept"] for r in rows(lake, "release_scene")}
+    assert {s for s, is_kept in kept.items() if is_kept} == {scene}
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda d, first: d["scenes"].popitem(), "the scenes of its parent"),
+        (lambda d, first: d["tables"].update(scene=first["tables"]["qc_result"]), "new snapshots of qc_result"),
+    ],
+)
+def test_a_judgement_that_touches_more_than_verdicts_is_caught(lake: SmallLake, edit: Any, said: str) -> None:
+    newest: Release = lake.release()
+    assert newest.batch_id.startswith("judge-")
+    first = json.loads(lake.objects.read(LakePaths(lake.settings.lake_uri).release(1)))
+    with Planter(lake) as planter:
+        planter.edit_release(newest.number, lambda d: edit(d, first))
+        found = [v for v in audited(lake).violations if v.check == "I3.attempt" and said in v.expected]
+    assert found
