@@ -1,8 +1,7 @@
 """The gold rows of one drive: which scenes are accepted, and what each table shall hold for it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -10,10 +9,12 @@ import pyarrow.compute as pc
 
 from scenelake.contracts.errors import ScenelakeError
 from scenelake.contracts.modalities import BATCHED_TABLES, SLOTTED_TABLES
+from scenelake.contracts.reviews import Question, Review
 from scenelake.contracts.stages import DrivePlan, DropOutcome, PayloadFile
 from scenelake.contracts.tables import GOLD
 from scenelake.serialise.accounts import ACCEPTED_VERDICTS, Accounts, message_accounts
 from scenelake.serialise.canonical import conform, scene_hashes
+from scenelake.serialise.quarantine import quarantine_rows, reviewed
 
 SCENE_TABLES = ("scene", "sample", "sample_data", "sync_index", *BATCHED_TABLES)
 """Tables whose rows are a scene's content."""
@@ -23,6 +24,9 @@ DRIVE_TABLES = (
     "release_scene", "clock_fault",
 )  # fmt: skip
 """Tables that are stated anew for a whole drive."""
+
+ReviewLookup = Callable[[Sequence[Question]], Iterable[Review]]
+"""``Ledger.reviews``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class DriveInput:
         outcomes: decode's answer per drop.
         batched: decoded rows of the batched tables, of all objects of the drive.
         undecodable_ids: ``sample_data_id`` of messages that contradict their schema.
+        synchronised_uri: folder with synchronise's tables of the drive, for evidence.
     """
 
     plan: DrivePlan
@@ -41,6 +46,7 @@ class DriveInput:
     outcomes: Mapping[str, DropOutcome]
     batched: Mapping[str, pa.Table]
     undecodable_ids: pa.Array = field(default_factory=lambda: pa.array([], pa.string()))
+    synchronised_uri: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +55,11 @@ class DriveRows:
 
     Attributes:
         scenes: ``{scene_id: content_hash}`` of the accepted scenes.
-        verdicts: of all scenes.
+        verdicts: of all scenes, as people left them.
         rows: by table; those of scene tables are of accepted scenes only.
         payload_files: files that an accepted scene points to.
-        evidence: ``{evidence_uri: document}`` of scenes that were not accepted.
+        evidence: ``{evidence_uri: document}`` of scenes that were held back.
+        reviews: decisions that were honoured.
     """
 
     drive_id: str
@@ -62,29 +69,39 @@ class DriveRows:
     payload_files: tuple[PayloadFile, ...]
     evidence: dict[str, dict[str, Any]]
     notes: dict[str, list[str]]
+    reviews: tuple[Review, ...] = ()
 
 
-def drive_rows(given: DriveInput, quarantine_uri: str) -> DriveRows:
+def drive_rows(given: DriveInput, quarantine_uri: str, reviews: ReviewLookup = lambda questions: ()) -> DriveRows:
     """Works out the gold rows of a drive.
+
+    A scene is reviewed under the hash of its own rows. The content hash of an accepted one differs from it where a
+    keyframe matches a row of a neighbour that is not in gold.
 
     Raises:
         ScenelakeError: a scene without a verdict, an account out of balance, or a payload file that decode
             does not know.
     """
-    verdicts = _verdicts(given)
+    said = _verdicts(given)
+    every = _scene_tables(given)
+    own = scene_hashes(every)
+    decided = {r.scene_id: r for r in reviews([(scene, own[scene]) for scene in said]) if r.decision.is_final}
+    verdicts = reviewed(said, decided)
     accepted = pa.array(sorted(s for s, v in verdicts.items() if v in ACCEPTED_VERDICTS), pa.string())
-    every = {name: _table(given, name) for name in ("scene", "sample", "sample_data", "sync_index")}
-    every |= {name: in_scenes(rows, every["sample_data"], name) for name, rows in given.batched.items()}
-    # Poses that synchronise derived from transforms join those that were recorded as poses.
-    every["sync_index"] = matched_in_gold(every["sync_index"], every["sample_data"], accepted)
-    derived = _table(given, "ego_pose")
-    every["ego_pose"] = pa.concat_tables([every.get("ego_pose", derived.slice(0, 0)), derived])
-    hashes = scene_hashes(every)
+    before = every["sync_index"]
+    every["sync_index"] = matched_in_gold(before, every["sample_data"], accepted)
+    is_changed = pc.and_(pc.is_valid(before["sample_data_id"]), pc.is_null(every["sync_index"]["sample_data_id"]))
+    changed = pc.unique(before["scene_id"].filter(is_changed))
+    hashes = own | scene_hashes({name: _of_scenes(table, changed) for name, table in every.items()})
     rows = {name: _of_scenes(table, accepted) for name, table in every.items()}
     rows["scene"] = _with_hashes(rows["scene"], hashes)
     scenes = {s: hashes[s] for s in accepted.to_pylist()}
     accounts = _accounts(given, verdicts)
-    quarantine, evidence = _quarantine(given, verdicts, hashes, quarantine_uri)
+    stated = {r["scene_id"]: r for r in given.tables["scene_verdict"].to_pylist()} if said else {}
+    checks = _table(given, "qc_result").to_pylist()
+    shown = {"decoded": dict(given.plan.decoded), "synchronised": given.synchronised_uri}
+    every_scene = _table(given, "scene").to_pylist()
+    quarantine, evidence = quarantine_rows(every_scene, stated, decided, own, checks, shown, quarantine_uri)
     rows |= {
         name: _table(given, name)
         for name in ("drive", "raw_object", "calibrated_sensor", "qc_measurement", "qc_result", "clock_fault")
@@ -92,7 +109,7 @@ def drive_rows(given: DriveInput, quarantine_uri: str) -> DriveRows:
     rows |= {
         "message_account": accounts.rows,
         "quarantine": quarantine,
-        "release_scene": _release_scenes(given, scenes, verdicts),
+        "release_scene": _release_scenes(every_scene, scenes, stated, decided),
     }
     return DriveRows(
         given.plan.drive_id,
@@ -102,15 +119,26 @@ def drive_rows(given: DriveInput, quarantine_uri: str) -> DriveRows:
         _payload_files(given, rows["sample_data"]),
         evidence,
         accounts.notes,
+        tuple(decided.values()),
     )
 
 
+def _scene_tables(given: DriveInput) -> dict[str, pa.Table]:
+    """Rows of all scenes, whatever their verdict; poses from transforms join those that were recorded as poses."""
+    every = {name: _table(given, name) for name in ("scene", "sample", "sample_data", "sync_index")}
+    every |= {name: in_scenes(rows, every["sample_data"], name) for name, rows in given.batched.items()}
+    derived = _table(given, "ego_pose")
+    every["ego_pose"] = pa.concat_tables([every.get("ego_pose", derived.slice(0, 0)), derived])
+    return every
+
+
 def in_scenes(decoded: pa.Table, sample_data: pa.Table, table: str) -> pa.Table:
-    """Decoded rows of a batched table that belong to a scene, with the scene, drive and date of their message."""
+    """Decoded rows of a batched table that belong to a scene, with the scene, drive, date and ruling time of their
+    message: decode did not know of repairs."""
     found = pc.index_in(decoded["sample_data_id"], value_set=sample_data["sample_data_id"])
-    rows = decoded.filter(pc.is_valid(found))
+    rows = decoded.filter(pc.is_valid(found)).drop_columns(["timestamp_ns"])
     where = pc.drop_null(found)
-    for name in ("scene_id", "drive_id", "drive_date"):
+    for name in ("scene_id", "drive_id", "drive_date", "timestamp_ns"):
         rows = rows.append_column(name, sample_data[name].take(where))
     return conform(rows, GOLD[table].schema)
 
@@ -177,59 +205,31 @@ def _accounts(given: DriveInput, verdicts: Mapping[str, str]) -> Accounts:
     )  # fmt: skip
 
 
-def _quarantine(
-    given: DriveInput, verdicts: Mapping[str, str], hashes: Mapping[str, str], quarantine_uri: str
-) -> tuple[pa.Table, dict[str, dict[str, Any]]]:
-    stated = {r["scene_id"]: r for r in given.tables["scene_verdict"].to_pylist()} if verdicts else {}
-    checks = _table(given, "qc_result").to_pylist()
-    rows, documents = [], {}
-    for scene in _table(given, "scene").to_pylist():
-        scene_id, drive_id = scene["scene_id"], scene["drive_id"]
-        verdict = verdicts[scene_id]
-        if verdict in ACCEPTED_VERDICTS:
-            continue
-        uri = f"{quarantine_uri}/{drive_id}/{scene_id}-{hashes[scene_id][:16]}.json"
-        documents[uri] = {
-            "scene": _json_row({**scene, "content_hash": hashes[scene_id]}),
-            "verdict": verdict,
-            "reason": stated[scene_id]["reason"],
-            "evidence": stated[scene_id]["evidence"],
-            "checks": [_json_row(c) for c in checks if c["scene_id"] == scene_id],
-            "decoded": dict(given.plan.decoded),
-        }
-        rows.append(
-            {
-                "scene_id": scene_id,
-                "drive_id": drive_id,
-                "state": "REJECTED" if verdict == "reject" else "QUARANTINED",
-                "reason": stated[scene_id]["reason"],
-                "evidence": stated[scene_id]["evidence"],
-                "evidence_uri": uri,
-                "drive_date": scene["drive_date"],
-            }
-        )
-    return pa.Table.from_pylist(rows, GOLD["quarantine"].schema), documents
-
-
-def _json_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v.isoformat() if isinstance(v, date) else v for k, v in row.items()}
-
-
-def _release_scenes(given: DriveInput, scenes: Mapping[str, str], verdicts: Mapping[str, str]) -> pa.Table:
+def _release_scenes(
+    every_scene: Sequence[Mapping[str, Any]],
+    scenes: Mapping[str, str],
+    stated: Mapping[str, Mapping[str, Any]],
+    decided: Mapping[str, Review],
+) -> pa.Table:
     """Policy about the accepted scenes; the commit fills in ``release_id`` and the split."""
-    stated = {r["scene_id"]: r["reason"] for r in given.tables["scene_verdict"].to_pylist()} if scenes else {}
+
+    def why(scene_id: str) -> str:
+        review, said = decided.get(scene_id), stated[scene_id]
+        if review is not None:
+            return f"released by {review.reviewer}" + (f": {review.note}" if review.note else "")
+        return f"quality says {said['verdict']}" + (f": {said['reason']}" if said["reason"] else "")
+
     rows = [
         {
             "scene_id": scene["scene_id"],
             "drive_id": scene["drive_id"],
             "revision": scenes[scene["scene_id"]],
-            "verdict": verdicts[scene["scene_id"]],
+            "verdict": stated[scene["scene_id"]]["verdict"],
             "is_kept": True,
-            "kept_because": f"quality says {verdicts[scene['scene_id']]}"
-            + (f": {stated[scene['scene_id']]}" if stated[scene["scene_id"]] else ""),
+            "kept_because": why(scene["scene_id"]),
             "drive_date": scene["drive_date"],
         }
-        for scene in _table(given, "scene").to_pylist()
+        for scene in every_scene
         if scene["scene_id"] in scenes
     ]
     return pa.Table.from_pylist(rows, GOLD["release_scene"].schema)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from scenelake.contracts.errors import ScenelakeError
@@ -54,6 +55,19 @@ def test_a_match_in_a_scene_that_is_not_gold_is_a_miss(maker: DriveMaker) -> Non
     )
     assert lost.scenes[scene] != kept.scenes[scene], "else the rows of the last release would be kept as they are"
     assert rows["sync_index"].schema == GOLD["sync_index"].schema
+
+
+def test_rows_of_small_tables_have_the_time_that_rules_their_message(maker: DriveMaker) -> None:
+    given = maker.drive()
+    assert len(given.batched["imu"])
+    rows = given.tables["sample_data"]
+    at = rows.schema.get_field_index("timestamp_ns")
+    repaired = rows.set_column(at, rows.schema.field(at), pc.add(rows["timestamp_ns"], 7))
+    tables = {**given.tables, "sample_data": repaired}
+    imu = drive_rows(replace(given, tables=tables), "s3://q").rows["imu"]
+    recorded = dict(zip(*(given.batched["imu"][n].to_pylist() for n in ("sample_data_id", "timestamp_ns")), strict=True))
+    assert {r["timestamp_ns"] - recorded[r["sample_data_id"]] for r in imu.to_pylist()} == {7}
+    assert imu.schema == GOLD["imu"].schema
 
 
 def test_the_hash_is_in_the_scene_row_and_depends_on_batched_rows(maker: DriveMaker) -> None:
