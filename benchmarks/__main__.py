@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import decode, decode_report, loader, many_drops, put_to_gold, synchronise, synchronise_report
+from benchmarks import decode, decode_report, loader, many_drops, put_to_gold, rejudge, synchronise, synchronise_report
 from benchmarks.decode_peers import CACHE
 from benchmarks.recordings import KINDS
 from scenelake.runtime.job import code_version
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "loader": loader.run,
     "many_drops": many_drops.run,
     "put_to_gold": put_to_gold.run,
+    "rejudge": rejudge.run,
     "synchronise": synchronise.run,
 }
 REPORTS: dict[str, Callable[[dict[str, Any], Path], None]] = {
@@ -45,7 +46,7 @@ def main() -> None:
     parser.add_argument("--singles", type=int, help="many_drops: single drops put on an idle stack")
     parser.add_argument("--idle", type=int, metavar="SECONDS", help="many_drops: time in which nothing is put")
     parser.add_argument("--drops-per-drive", type=int, help="many_drops: 1 gives each drop a drive of its own")
-    parser.add_argument("--scale", type=float, help="decode: length of the recordings; 1 for results that are kept")
+    parser.add_argument("--scale", type=float, help="decode, rejudge: size of the work; 1 for results that are kept")
     parser.add_argument("--repeats", type=int, help="decode, loader: turns of each")
     parser.add_argument("--kinds", type=lambda text: text.split(","), help=f"decode: of {','.join(KINDS)}")
     parser.add_argument("--no-peers", dest="has_peers", action="store_false", default=None, help="decode: ours alone")
@@ -88,6 +89,7 @@ def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     known = {
         "decode": {option: getattr(arguments, option) for option in decode_options},
         "loader": {option: getattr(arguments, option) for option in ("repeats", "cache")},
+        "rejudge": {"scale": arguments.scale},
         "many_drops": {
             "scales": arguments.drops,
             "nbr_singles": arguments.singles,

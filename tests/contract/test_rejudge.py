@@ -59,7 +59,9 @@ def rows(lake: SmallLake, table: str) -> list[dict[str, Any]]:
 
 def audited(lake: SmallLake) -> Any:
     s = lake.settings
-    return audit(Lake(s.endpoint_url, s.region, s.landing_bucket, s.lake_bucket, s.ledger_table, s.glue_database), STRICT)
+    return audit(
+        Lake(s.endpoint_url, s.region, s.landing_bucket, s.lake_bucket, s.ledger_table, s.glue_database), STRICT
+    )
 
 
 def test_a_policy_that_changes_nothing_makes_no_release(lake: SmallLake) -> None:
@@ -140,7 +142,7 @@ def test_a_scene_that_a_person_released_stays(lake: SmallLake, monkeypatch: pyte
     from scenelake.rejudge import run
 
     scene = next(iter(lake.release().scenes))
-    whole = run._restate  # noqa: SLF001
+    whole = run._restate
 
     def with_a_release(*arguments: Any) -> Any:
         found = whole(*arguments)

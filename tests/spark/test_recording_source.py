@@ -269,3 +269,12 @@ def test_an_untrue_plan_fails_and_an_empty_one_reads_nothing(recording: Path) ->
 def test_what_is_not_there_is_named(session: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(PySparkException, match=r"nowhere\.mcap: no such file"):
         read(session, tmp_path / "nowhere.mcap").count()
+
+
+def test_a_file_that_is_named_in_two_ways_is_read_once(recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.mcap").symlink_to(recording)
+    spellings = [recording, recording.parent / ".." / recording.parent.name / recording.name, tmp_path / "link.mcap"]
+    for count in (1, len(spellings)):
+        options = ReadOptions.of({"path": ",".join(map(str, spellings[:count]))}, tmp_path)
+        planned = RecordingReader(options, Settings(home=tmp_path)).partitions()
+        assert [len(p.pieces) for p in planned if isinstance(p, RecordingPartition)] == [1]

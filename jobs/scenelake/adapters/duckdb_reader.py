@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from scenelake.adapters.aws import aws_session
 from scenelake.contracts.errors import ConfigurationError
-from scenelake.contracts.releases import Release
+from scenelake.contracts.releases import Release, TablePin
 from scenelake.contracts.tables import GOLD
 from scenelake.runtime.settings import Settings
 
@@ -55,7 +55,11 @@ def attach_release(connection: duckdb.DuckDBPyConnection, release: Release) -> N
 
 def attach_table(connection: duckdb.DuckDBPyConnection, release: Release, name: str) -> None:
     """Makes the view of one gold table, as ``attach_release`` does of all: each costs a look at its metadata."""
-    pin = release.tables.get(name)
+    attach_pin(connection, name, release.tables.get(name))
+
+
+def attach_pin(connection: duckdb.DuckDBPyConnection, name: str, pin: TablePin | None) -> None:
+    """Makes the view of one gold table at a snapshot; an empty one for None."""
     if pin is None:
         columns = ", ".join(f"NULL::{_sql_type(f.type)} AS {_name(f.name)}" for f in GOLD[name].schema)
         rows = f"SELECT {columns} WHERE false"

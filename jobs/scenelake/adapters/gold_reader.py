@@ -1,12 +1,15 @@
-"""Which drops gold holds, for jobs that compare with it and are no stage of a batch."""
+"""What gold holds, for jobs that are no stage of a batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scenelake.adapters.duckdb_reader import attach_release, connect
+import duckdb
+
+from scenelake.adapters.duckdb_reader import attach_pin, attach_release, connect
+from scenelake.adapters.iceberg import committer
 from scenelake.adapters.objects import Objects
 from scenelake.contracts.paths import LakePaths
-from scenelake.contracts.releases import Release
+from scenelake.contracts.releases import Release, TablePin
 from scenelake.runtime.settings import Settings
 from scenelake.serialise.releases import latest_release
 
@@ -37,3 +40,13 @@ class NewestRelease:
             connection.execute("SELECT DISTINCT drop_id FROM message_account")
             while rows := connection.fetchmany(_ROWS_AT_ONCE):
                 yield from (drop_id for (drop_id,) in rows)
+
+
+def attach_newest(connection: duckdb.DuckDBPyConnection, settings: Settings, name: str) -> None:
+    """Makes a view of a table that no release pins (lineage), as it is now; empty where there is none yet."""
+    table = committer(settings).load(name)
+    snapshot = table.current_snapshot() if table is not None else None
+    if table is None or snapshot is None:
+        attach_pin(connection, name, None)
+    else:
+        attach_pin(connection, name, TablePin(snapshot.snapshot_id, table.metadata_location, 0))

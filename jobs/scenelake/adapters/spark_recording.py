@@ -128,6 +128,11 @@ def _choice(given: Mapping[str, str], name: str, default: _Choice) -> _Choice:
     return kind(value)
 
 
+def _place(uri: str) -> str:
+    """The same for every spelling of a local path: links, ``..`` and the like."""
+    return uri if uri.startswith("s3://") else str(Path(uri).resolve())
+
+
 @dataclass
 class RecordingPartition(InputPartition):  # type: ignore[misc]
     """What one task reads: parts of objects, ``None`` for a whole one."""
@@ -152,7 +157,7 @@ class RecordingReader(DataSourceReader):  # type: ignore[misc]
         found: dict[str, RecordingObject] = {}
         for path in options.paths:
             for each in recordings.find(path):
-                found.setdefault(each.uri, each)
+                found.setdefault(_place(each.uri), each)
         whole: list[RecordingObject] = []
         partitions: list[InputPartition] = []
         for each in found.values():

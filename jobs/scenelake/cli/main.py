@@ -12,6 +12,7 @@ from rich.console import Console
 
 from scenelake.cli.export import export_app
 from scenelake.cli.plain import plain
+from scenelake.cli.review import review_app
 from scenelake.cli.view import view
 from scenelake.contracts.errors import ExitCode, ScenelakeError
 
@@ -38,6 +39,7 @@ A first look, on the laptop stack:
 
 
 app.add_typer(export_app, name="export")
+app.add_typer(review_app, name="review")
 app.command()(view)
 release_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The releases of the lake.")
 app.add_typer(release_app, name="release")
@@ -266,6 +268,20 @@ def judge(
 
     source = policy if policy.startswith("s3://") else str(Path(policy).resolve())
     judge_by(make_console(), Workspace.open(), source, is_dry=dry_run, as_json=as_json)
+
+
+@app.command()
+def report(
+    day: Annotated[str, typer.Argument(help="UTC date of the drives, 2026-01-31.")],
+    release: Annotated[str, typer.Option(help="r and eight digits, or latest.")] = "latest",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also copy pages and pictures here.")] = None,
+    usd_per_job_hour: Annotated[float, typer.Option(min=0, help="Price of an hour of a job; 0: no money.")] = 0.0,
+) -> None:
+    """Build the report of a day: volume, verdicts, synchronisation, worst scenes, cost; pages and pictures on S3."""
+    from scenelake.cli.report import report_day
+    from scenelake.cli.stack_commands import Workspace
+
+    report_day(make_console(), Workspace.open(), day, release, out, usd_per_job_hour)
 
 
 @app.command()

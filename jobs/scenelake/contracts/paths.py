@@ -124,6 +124,10 @@ class LakePaths:
     def release(self, number: int) -> str:
         return f"{self.releases}/{number:08d}.json"
 
+    def report(self, day: str) -> str:
+        """Folder of the report of a day's drives; ``day`` is a date, 2026-01-31."""
+        return f"{self.lake}/reports/{day}"
+
     def reconciliation(self, run_id: str) -> str:
         """Folder of what one run of the reconciler, the audit or the sweep reports."""
         return f"{self.lake}/work/reconcile/{_NOT_IN_A_NAME.sub('_', run_id)}"

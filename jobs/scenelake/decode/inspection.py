@@ -129,15 +129,18 @@ class Inspection:
 
 
 def is_readable(inspection: Inspection) -> bool:
-    """Whether anything could be read."""
-    return any(file.format is not None for file in inspection.files)
+    """Whether anything could be read: a message, or a whole recording that has none."""
+    if inspection.message_count:
+        return True
+    is_damaged = any(problem.is_loss for problem in inspection.problems)
+    return not is_damaged and any(file.format is not None for file in inspection.files)
 
 
 def nothing_read(uri: str, inspection: Inspection) -> BadInputError:
     """The error for a recording of which nothing could be read."""
     if not inspection.problems:
         return BadInputError(f"{uri}: holds no recording", reason="not_found")
-    first = inspection.problems[0]
+    first = next((p for p in inspection.problems if p.is_loss), inspection.problems[0])
     return BadInputError(
         f"{first.uri}: {first.detail} (byte {first.start_byte})", reason=first.reason, byte_offset=first.start_byte
     )

@@ -79,9 +79,7 @@ def rejudge(measurements: Parts, results: Parts, policy: QualityPolicy) -> Rejud
     return Rejudged(worst, restated, verdict_table(sorted(changed), restated))
 
 
-def _restated(
-    measurements: Parts, uris: Iterable[str], scene_ids: Collection[str], policy: QualityPolicy
-) -> pa.Table:
+def _restated(measurements: Parts, uris: Iterable[str], scene_ids: Collection[str], policy: QualityPolicy) -> pa.Table:
     wanted = pa.array(sorted(scene_ids), pa.string())
     parts = [GOLD["qc_result"].schema.empty_table()]
     for uri in uris:

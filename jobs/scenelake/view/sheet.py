@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,6 +39,7 @@ _PRIORITY = (
     ("robot_state", "effort"), ("action", "effort"), ("gnss", "altitude_m"),
 )  # fmt: skip
 """Signals that are worth their place, the best first."""
+_FINE = pa.array(["pass", "unknown"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class _Sheet:
             return f"quality: {row['verdict']}: {row['check_name']}: {what} ({limits})"
 
         rows = self._opened.source.rows(self._opened.scene.scene_id, "qc_result", columns)
-        bad = rows.filter(pc.not_equal(rows["verdict"], "pass")).sort_by([("channel", "ascending")]).to_pylist()
+        bad = rows.filter(pc.invert(pc.is_in(rows["verdict"], value_set=_FINE))).sort_by([("channel", "ascending")]).to_pylist()
         lines = [told(row) for row in bad[:_MAX_FINDINGS]]
         more = len(bad) - len(lines)
         return lines + ([f"quality: {more} more findings"] if more > 0 else [])

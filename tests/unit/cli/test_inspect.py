@@ -11,6 +11,7 @@ from mcap.writer import CompressionType, Writer
 from typer.testing import CliRunner
 
 from scenelake.cli.main import app
+from scenelake.contracts.errors import BadInputError
 
 T0_NS = 1_700_000_000_000_000_000
 DAMAGED = b"to be damaged"
@@ -105,3 +106,19 @@ def test_what_cannot_be_read_ends_with_65_and_one_line(tmp_path: Path, name: str
     assert (done.returncode, done.stdout) == (65, "")
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_recording_of_which_no_message_can_be_read_is_no_success(recording: Path) -> None:
+    data = recording.read_bytes()
+    recording.write_bytes(data[:8] + b"\xff" * (len(data) // 2))
+    result = CliRunner().invoke(app, ["inspect", "drive.mcap"])
+    assert isinstance(result.exception, BadInputError)
+    assert "drive.mcap" in str(result.exception)
+
+
+def test_a_whole_recording_without_messages_is_one(tmp_path: Path) -> None:
+    with (tmp_path / "empty.mcap").open("wb") as file:
+        writer = Writer(file)
+        writer.start("", "an example")
+        writer.finish()
+    assert json.loads(run(str(tmp_path / "empty.mcap"), "--json"))["message_count"] == 0

@@ -1,0 +1,194 @@
+"""A day in figures, asked of a release by SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from scenelake.report.config import ReportConfig
+
+Row = dict[str, Any]
+
+_VOLUME = """
+WITH drives AS (SELECT * FROM drive WHERE drive_date = $day),
+objects AS (
+  SELECT drive_id, sum(size_bytes) AS size_bytes, count(*) AS nbr_objects FROM raw_object
+  WHERE drive_id IN (SELECT drive_id FROM drives) GROUP BY 1),
+messages AS (
+  SELECT drive_id, sum(nbr_messages) AS nbr_messages, sum(nbr_accepted) AS nbr_accepted,
+         sum(nbr_quarantined) AS nbr_quarantined, sum(nbr_undecodable) AS nbr_undecodable FROM message_account
+  WHERE drive_id IN (SELECT drive_id FROM drives) GROUP BY 1),
+scenes AS (
+  SELECT drive_id, count(*) AS nbr_scenes, sum(exclusive_end_ns - start_ns) / 3.6e12 AS hours,
+         sum(nbr_samples) AS nbr_samples FROM scene WHERE drive_id IN (SELECT drive_id FROM drives) GROUP BY 1),
+held AS (
+  SELECT drive_id, count(*) FILTER (state = 'QUARANTINED') AS nbr_waiting, count(*) FILTER (state = 'REJECTED')
+         AS nbr_rejected FROM quarantine WHERE drive_id IN (SELECT drive_id FROM drives) GROUP BY 1)
+SELECT robot_id, any_value(fleet) AS fleet, count(*)::INT AS nbr_drives, sum(nbr_objects)::BIGINT AS nbr_objects,
+       sum(size_bytes)::BIGINT AS size_bytes, sum(nbr_messages)::BIGINT AS nbr_messages,
+       sum(nbr_accepted)::BIGINT AS nbr_accepted, sum(nbr_undecodable)::BIGINT AS nbr_undecodable,
+       coalesce(sum(nbr_scenes), 0)::BIGINT AS nbr_scenes, coalesce(sum(hours), 0)::DOUBLE AS hours,
+       coalesce(sum(nbr_samples), 0)::BIGINT AS nbr_samples, coalesce(sum(nbr_waiting), 0)::BIGINT AS nbr_waiting,
+       coalesce(sum(nbr_rejected), 0)::BIGINT AS nbr_rejected
+FROM drives LEFT JOIN objects USING (drive_id) LEFT JOIN messages USING (drive_id) LEFT JOIN scenes USING (drive_id)
+LEFT JOIN held USING (drive_id) GROUP BY robot_id ORDER BY robot_id
+"""
+
+_CHECKS = """
+SELECT robot_id, check_name, count(*) FILTER (verdict = 'pass') AS nbr_pass,
+       count(*) FILTER (verdict = 'unknown') AS nbr_unknown, count(*) FILTER (verdict = 'warn') AS nbr_warn,
+       count(*) FILTER (verdict IN ('quarantine', 'reject')) AS nbr_bad, any_value(reason) AS reason
+FROM qc_result q JOIN drive v USING (drive_id) WHERE q.drive_date = $day AND v.drive_date = $day
+GROUP BY ALL ORDER BY nbr_bad DESC, nbr_warn DESC, check_name
+"""
+
+_SENSORS = """
+SELECT robot_id, channel, any_value(modality) AS modality,
+       median(measured) FILTER (check_name = 'completeness') AS completeness,
+       min(measured) FILTER (check_name = 'completeness') AS least_completeness,
+       max(measured) FILTER (check_name = 'gaps') / 1e6 AS largest_gap_ms,
+       median(measured) FILTER (check_name = 'sync_error') / 1e6 AS sync_error_ms,
+       max((evidence->>'p99_abs_delta_ns')::DOUBLE) FILTER (check_name = 'sync_error') / 1e6 AS sync_error_p99_ms,
+       1e9 / median((evidence->>'median_period_ns')::DOUBLE) FILTER (check_name = 'completeness') AS rate_hz
+FROM qc_measurement q JOIN drive v USING (drive_id)
+WHERE q.drive_date = $day AND v.drive_date = $day AND channel IS NOT NULL
+AND check_name IN ('completeness', 'gaps', 'sync_error') GROUP BY robot_id, channel ORDER BY robot_id, channel
+"""
+
+_HISTORY = """
+SELECT robot_id, q.drive_date AS day, check_name, channel, median(measured) AS measured, count(*) AS nbr_scenes
+FROM qc_measurement q JOIN drive v USING (drive_id)
+WHERE q.drive_date BETWEEN $first AND $day AND measured IS NOT NULL AND channel IS NOT NULL
+GROUP BY ALL ORDER BY robot_id, check_name, channel, day
+"""
+
+_WORST = """
+SELECT scene_id, robot_id, drive_name, start_ns, kept, verdict, nbr_bad, nbr_warn, said FROM (
+  SELECT q.scene_id, any_value(robot_id) AS robot_id, any_value(drive_name) AS drive_name,
+         any_value(s.start_ns) AS start_ns, any_value(s.scene_id) IS NOT NULL AS kept,
+         count(*) FILTER (verdict IN ('quarantine', 'reject')) AS nbr_bad, count(*) FILTER (verdict = 'warn') AS nbr_warn,
+         if(nbr_bad > 0, 'quarantine', 'warn') AS verdict,
+         string_agg(DISTINCT reason, '; ' ORDER BY reason) FILTER (reason IS NOT NULL) AS said
+  FROM qc_result q JOIN drive v USING (drive_id) LEFT JOIN scene s USING (scene_id)
+  WHERE q.drive_date = $day AND v.drive_date = $day GROUP BY q.scene_id)
+WHERE nbr_bad + nbr_warn > 0 ORDER BY nbr_bad DESC, nbr_warn DESC, scene_id
+"""
+
+_COST = """
+SELECT stage, count(*) AS nbr_runs, sum(ended_at_ns - started_at_ns) / 3.6e12 AS hours FROM lineage_run
+WHERE batch_id IN (
+  SELECT DISTINCT r.batch_id FROM lineage_run r JOIN lineage_edge e USING (run_id) JOIN raw_object o
+  ON e.dataset = o.uri JOIN drive v USING (drive_id) WHERE e.direction = 'input' AND v.drive_date = $day)
+GROUP BY stage ORDER BY hours DESC
+"""
+
+
+class Sql(Protocol):
+    """What this module asks of a database over the tables of a release."""
+
+    def execute(self, query: str, parameters: Mapping[str, object]) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A figure of a sensor that moved against its own days before.
+
+    Attributes:
+        before: median over the earlier days; now: of the day.
+        spread: median absolute deviation of the earlier days.
+    """
+
+    robot_id: str
+    channel: str
+    check_name: str
+    before: float
+    now: float
+    spread: float
+    nbr_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayFigures:
+    """One day of a release.
+
+    Attributes:
+        vehicles: one row each (``volume``).
+        checks, sensors, worst: by vehicle, in rows.
+        history: medians by vehicle, check, channel and day.
+        cost: stages of the batches that built the day's drives, with hours.
+    """
+
+    day: date
+    release_id: str
+    vehicles: Sequence[Row]
+    checks: Sequence[Row]
+    sensors: Sequence[Row]
+    worst: Sequence[Row]
+    history: Sequence[Row]
+    cost: Sequence[Row]
+    drift: Sequence[Drift] = field(default_factory=tuple)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(row["size_bytes"] or 0 for row in self.vehicles)
+
+    @property
+    def job_hours(self) -> float:
+        return float(sum(row["hours"] for row in self.cost))
+
+    def of(self, rows: Sequence[Row], robot_id: str) -> list[Row]:
+        return [row for row in rows if row["robot_id"] == robot_id]
+
+
+def day_figures(sql: Sql, release_id: str, day: date, config: ReportConfig) -> DayFigures:
+    """Asks for everything that the report shows.
+
+    Args:
+        day: UTC date of the drives (``drive.drive_date``).
+    """
+    first = day - timedelta(days=config.nbr_history_days)
+
+    def rows(query: str, **parameters: object) -> list[Row]:
+        found: pa.Table = sql.execute(query, parameters).to_arrow_table()
+        return found.to_pylist()
+
+    history = rows(_HISTORY, day=day, first=first)
+    return DayFigures(
+        day, release_id, rows(_VOLUME, day=day), rows(_CHECKS, day=day), rows(_SENSORS, day=day),
+        rows(_WORST, day=day), history, rows(_COST, day=day), drifts(history, day),
+    )  # fmt: skip
+
+
+MIN_DAYS = 3
+"""Fewer earlier days have no spread to speak of."""
+MIN_SHIFT = 6.0
+"""In scaled median absolute deviations (1.4826 of them are a standard deviation): a day in a thousand strays by 3.3 of
+a normal distribution's, and days have heavier tails."""
+_MIN_RELATIVE = 0.02
+
+
+def drifts(history: Sequence[Row], day: date) -> list[Drift]:
+    """Figures of the day that lie far from those of the days before, the farthest first."""
+    series: dict[tuple[str, str, str], dict[date, float]] = {}
+    for row in history:
+        series.setdefault((row["robot_id"], row["channel"], row["check_name"]), {})[row["day"]] = row["measured"]
+    found = []
+    for (robot_id, channel, check_name), by_day in series.items():
+        now = by_day.pop(day, None)
+        if now is None or len(by_day) < MIN_DAYS:
+            continue
+        before = _median(list(by_day.values()))
+        spread = _median([abs(value - before) for value in by_day.values()])
+        # A figure that never moved would flag its first digit of rounding.
+        least = max(1.4826 * spread, _MIN_RELATIVE * abs(before), 1e-12)
+        if abs(now - before) > MIN_SHIFT * least:
+            found.append(Drift(robot_id, channel, check_name, before, now, spread, len(by_day)))
+    return sorted(found, key=lambda d: (-abs(d.now - d.before) / max(abs(d.before), 1e-12), d.channel, d.check_name))
+
+
+def _median(values: list[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -1,0 +1,133 @@
+"""Builds the report of a day and keeps it under ``reports/<day>/`` of the lake."""
+
+import argparse
+import logging
+import re
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from scenelake.adapters.duckdb_reader import OUTSIDE_RELEASES, attach_release, connect
+from scenelake.adapters.gold_reader import attach_newest
+from scenelake.adapters.objects import Objects, s3_objects
+from scenelake.adapters.release_reader import LATEST, open_release
+from scenelake.contracts.errors import BadInputError, ScenelakeError
+from scenelake.contracts.paths import LakePaths
+from scenelake.contracts.release_reader import ReleaseReader
+from scenelake.report.charts import checks_chart, sync_chart, volume_chart
+from scenelake.report.config import ReportConfig
+from scenelake.report.figures import DayFigures, day_figures
+from scenelake.report.page import OVERVIEW, page
+from scenelake.runtime.command import run_command
+from scenelake.runtime.settings import Settings
+from scenelake.view.choose import choose_scene, open_source
+from scenelake.view.config import SheetConfig
+from scenelake.view.opened import OpenedScene
+from scenelake.view.sheet import write_sheet
+
+log = logging.getLogger(__name__)
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
+_SHEET = SheetConfig(nbr_columns=4)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Answers where the report lies and what is in it."""
+    parser = argparse.ArgumentParser(prog="scenelake-report", description="Builds the report of a day.")
+    parser.add_argument("--day", required=True, type=date.fromisoformat, help="UTC date of the drives, 2026-01-31")
+    parser.add_argument("--release", default=LATEST, help="r and eight digits, or latest")
+    parser.add_argument("--usd-per-job-hour", type=float, default=0.0, help="price of an hour of a job; 0: no money")
+    return run_command("report", parser, _report, argv)
+
+
+def _report(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    config = ReportConfig(usd_per_job_hour=arguments.usd_per_job_hour)
+    return build_report(settings, arguments.day, arguments.release, config)
+
+
+def build_report(settings: Settings, day: date, release_id: str, config: ReportConfig) -> dict[str, Any]:
+    """Writes the pages and pictures of a day.
+
+    Raises:
+        BadInputError: there is no such release.
+    """
+    reader = open_release(settings, release_id)
+    with connect(settings) as connection:
+        attach_release(connection, reader.release)
+        for name in sorted(OUTSIDE_RELEASES):
+            attach_newest(connection, settings, name)
+        figures = day_figures(connection, reader.release.release_id, day, config)
+    folder_uri = LakePaths(settings.lake_uri).report(day.isoformat())
+    objects = s3_objects(settings)
+    pictures = _pictures(reader, figures, config, objects, folder_uri)
+    for name, data in _charts(figures).items():
+        objects.write(f"{folder_uri}/{name}", data)
+    pages = _pages(figures, config, pictures)
+    for name, text in pages.items():
+        objects.write(f"{folder_uri}/{name}", text.encode())
+    return {
+        "uri": f"{folder_uri}/{OVERVIEW}",
+        "day": day.isoformat(),
+        "release_id": reader.release.release_id,
+        "nbr_vehicles": len(figures.vehicles),
+        "nbr_pages": len(pages),
+        "nbr_pictures": len(pictures),
+        "nbr_drifts": len(figures.drift),
+    }
+
+
+def folder_of(robot_id: str) -> str:
+    """Name of a vehicle's folder: its id where that is a plain name."""
+    return _NOT_IN_A_NAME.sub("_", robot_id)
+
+
+def _charts(figures: DayFigures) -> dict[str, bytes]:
+    charts = {"volume.png": volume_chart(figures), "checks.png": checks_chart(figures.checks)}
+    for row in figures.vehicles:
+        robot_id = row["robot_id"]
+        folder = folder_of(robot_id)
+        charts[f"{folder}/checks.png"] = checks_chart(figures.of(figures.checks, robot_id))
+        charts[f"{folder}/sync.png"] = sync_chart(figures.of(figures.sensors, robot_id))
+    return charts
+
+
+def _pages(figures: DayFigures, config: ReportConfig, pictures: Mapping[str, str]) -> dict[str, str]:
+    vehicles = {row["robot_id"]: f"{folder_of(row['robot_id'])}/{OVERVIEW}" for row in figures.vehicles}
+    pages = {OVERVIEW: page(figures, config, pictures, ("volume.png", "checks.png"), vehicles)}
+    above = {scene: f"../{url}" for scene, url in pictures.items()}
+    for robot_id, name in vehicles.items():
+        pages[name] = page(figures, config, above, ("checks.png", "sync.png"), vehicles, robot_id)
+    return pages
+
+
+def _pictures(
+    reader: ReleaseReader, figures: DayFigures, config: ReportConfig, objects: Objects, folder_uri: str
+) -> dict[str, str]:
+    """Contact sheets of the worst scenes in gold, of all vehicles and of each; relative URL by scene."""
+    wanted: list[str] = []
+    for robot_id in (None, *(row["robot_id"] for row in figures.vehicles)):
+        worst = [row for row in figures.worst if robot_id in (None, row["robot_id"])][: config.nbr_worst_scenes]
+        wanted += [row["scene_id"] for row in worst if row["kept"] and row["scene_id"] not in wanted]
+    if not wanted:
+        return {}
+    found: dict[str, str] = {}
+    source = open_source(reader)
+    with tempfile.TemporaryDirectory(prefix="scenelake-report-") as folder:
+        for scene_id in wanted:
+            target = Path(folder) / f"{scene_id}.png"
+            try:
+                write_sheet(OpenedScene(source, choose_scene(source, scene_id)), target, _SHEET)
+            except BadInputError as error:
+                # A scene that the release no longer keeps, or whose payload cannot be drawn, has its line all the same.
+                log.warning("no picture", extra={"scene_id": scene_id, "error": str(error)})
+                continue
+            objects.write_file(f"{folder_uri}/scenes/{scene_id}.png", target)
+            found[scene_id] = f"scenes/{scene_id}.png"
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

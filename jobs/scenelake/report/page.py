@@ -1,0 +1,81 @@
+"""The report as HTML. Names come from recordings, which nobody vouches for: the template escapes everything."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from scenelake.quality.catalogue import CATALOGUE
+from scenelake.report.config import ReportConfig
+from scenelake.report.figures import DayFigures, Row
+
+OVERVIEW = "index.html"
+
+
+def page(
+    figures: DayFigures,
+    config: ReportConfig,
+    pictures: Mapping[str, str],
+    charts: Sequence[str],
+    vehicle_pages: Mapping[str, str],
+    robot_id: str | None = None,
+) -> str:
+    """The page of all vehicles, or of one.
+
+    Args:
+        pictures: relative URL of a scene's picture, by ``scene_id``.
+        charts: relative URLs.
+        vehicle_pages: relative URL of each vehicle's page.
+    """
+    worst = [row for row in figures.worst if robot_id in (None, row["robot_id"])][: config.nbr_worst_scenes]
+    return _template().render(
+        figures=figures,
+        robot_id=robot_id,
+        vehicles=figures.vehicles if robot_id is None else figures.of(figures.vehicles, robot_id),
+        checks=_merged(figures.checks) if robot_id is None else figures.of(figures.checks, robot_id),
+        sensors=[] if robot_id is None else figures.of(figures.sensors, robot_id),
+        drift=[d for d in figures.drift if robot_id in (None, d.robot_id)],
+        worst=worst,
+        pictures=pictures,
+        charts=charts,
+        vehicle_pages=vehicle_pages,
+        catalogue=CATALOGUE,
+        usd_per_job_hour=config.usd_per_job_hour,
+        nbr_history_days=config.nbr_history_days,
+    )
+
+
+def _merged(checks: Sequence[Row]) -> list[Row]:
+    """Rows of all vehicles together."""
+    found: dict[str, Row] = {}
+    for row in checks:
+        sums = found.setdefault(row["check_name"], row | {name: 0 for name in row if name.startswith("nbr_")})
+        for name in row:
+            if name.startswith("nbr_"):
+                sums[name] += row[name]
+    return sorted(found.values(), key=lambda r: (-r["nbr_bad"], -r["nbr_warn"], r["check_name"]))
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("scenelake.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["number"] = _number
+    environment.filters["size"] = _size
+    environment.filters["clock"] = lambda ns: datetime.fromtimestamp(ns // 10**9, UTC).strftime("%H:%M:%S")
+    return environment.get_template("day.html")
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _size(value: int | None) -> str:
+    amount, units = float(value or 0), ["B", "kB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount /= 1000
+        units.pop(0)
+    return f"{amount:.3g} {units[0]}"
