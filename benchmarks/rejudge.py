@@ -91,7 +91,8 @@ def _filled(committer: IcebergCommitter, count: int) -> Release:
         measured = _measurements(ids, drives, day, np.random.default_rng(number))
         kept = [
             {"release_id": "r00000001", "scene_id": s, "drive_id": d, "revision": "0" * 64, "verdict": "pass",
-             "is_kept": True, "kept_because": "quality says pass", "split": "train", "split_group": d, "drive_date": day}
+             "is_kept": True, "kept_because": "quality says pass", "split": "train", "split_group": d,
+             "drive_date": day}
             for s, d in zip(ids, drives, strict=True)
         ]  # fmt: skip
         rows = {

@@ -74,7 +74,7 @@ def test_a_policy_that_changes_nothing_makes_no_release(lake: SmallLake) -> None
 
 def test_a_stricter_policy_takes_scenes_out_and_the_old_one_brings_them_back(lake: SmallLake) -> None:
     before = lake.release()
-    strict = {"limits": {"sync_match": 2.0}, "consequences": {"sync_match": "quarantine"}}
+    strict: dict[str, Any] = {"limits": {"sync_match": 2.0}, "consequences": {"sync_match": "quarantine"}}
     assert rejudge(lake, is_dry=True, **strict).changes
     assert lake.release() == before, "a look wrote something"
 

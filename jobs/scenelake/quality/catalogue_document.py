@@ -10,8 +10,8 @@ _INTRODUCTION = """# Checks
 
 Generated from `jobs/scenelake/quality` by `make docs`. What each check measures of every scene is a row of
 `qc_measurement`; what the [policy](policy.md) makes of it, a row of `qc_result`. A value that could not be observed is
-`unknown`, which is no pass and holds no scene back. A limit may be changed by `[quality.limits]`, what a value beyond it
-costs by `[quality.consequences]`, both for some channels by `[[quality.rules]]`.
+`unknown`, which is no pass and holds no scene back. A limit may be changed by `[quality.limits]`, what a value beyond
+it costs by `[quality.consequences]`, both for some channels by `[[quality.rules]]`.
 """
 
 
@@ -19,7 +19,8 @@ def document() -> str:
     """All checks as Markdown: one section a family, one row a check."""
     families: dict[str, list[Check]] = {}
     for check in CATALOGUE.values():
-        families.setdefault(check.name.partition(".")[0] if "." in check.name else "presence and sync", []).append(check)
+        family = check.name.partition(".")[0] if "." in check.name else "presence and sync"
+        families.setdefault(family, []).append(check)
     return "\n".join([_INTRODUCTION, *(_section(name, checks) for name, checks in families.items())])
 
 

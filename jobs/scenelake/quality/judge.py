@@ -98,18 +98,18 @@ def groups_of(rows: pa.Table, columns: Sequence[str]) -> tuple[Int64Array, list[
     """Which combination of values each row has (n,), and the combinations."""
     group = np.zeros(len(rows), np.int64)
     parts: list[list[str | None]] = []
-    for name in columns:
-        codes, values = codes_of(rows[name])
+    for column in columns:
+        codes, values = codes_of(rows[column])
         group = group * max(len(values), 1) + codes
         parts.append(values)
     found, inverse = np.unique(group, return_inverse=True)
     names: list[tuple[str | None, ...]] = []
     for number in found.tolist():
-        values: list[str | None] = []
+        name: list[str | None] = []
         for part in reversed(parts):
             number, at = divmod(number, max(len(part), 1))
-            values.append(part[at])
-        names.append(tuple(reversed(values)))
+            name.append(part[at])
+        names.append(tuple(reversed(name)))
     return np.asarray(inverse, np.int64), names
 
 

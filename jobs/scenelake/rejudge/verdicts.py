@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -138,14 +138,14 @@ def restated_scenes(rows: pa.Table, verdicts: pa.Table, released: Collection[str
     )
 
 
-def _dicts(rows: pa.Table) -> Iterator[dict[str, object]]:
+def _dicts(rows: pa.Table) -> Iterator[dict[str, Any]]:
     for batch in rows.to_batches():
         yield from batch.to_pylist()
 
 
 def _restated_scene(
-    row: dict[str, object], verdict: str, reason: str | None, is_released: bool, release_id: str
-) -> dict[str, object]:
+    row: dict[str, Any], verdict: str, reason: str | None, is_released: bool, release_id: str
+) -> dict[str, Any]:
     if is_released:
         return row | {"verdict": verdict, "release_id": release_id}
     because = f"quality says {verdict}" + (f": {reason}" if reason else "")

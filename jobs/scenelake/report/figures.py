@@ -68,7 +68,8 @@ _WORST = """
 SELECT scene_id, robot_id, drive_name, start_ns, kept, verdict, nbr_bad, nbr_warn, said FROM (
   SELECT q.scene_id, any_value(robot_id) AS robot_id, any_value(drive_name) AS drive_name,
          any_value(s.start_ns) AS start_ns, any_value(s.scene_id) IS NOT NULL AS kept,
-         count(*) FILTER (verdict IN ('quarantine', 'reject')) AS nbr_bad, count(*) FILTER (verdict = 'warn') AS nbr_warn,
+         count(*) FILTER (verdict IN ('quarantine', 'reject')) AS nbr_bad,
+         count(*) FILTER (verdict = 'warn') AS nbr_warn,
          if(nbr_bad > 0, 'quarantine', 'warn') AS verdict,
          string_agg(DISTINCT reason, '; ' ORDER BY reason) FILTER (reason IS NOT NULL) AS said
   FROM qc_result q JOIN drive v USING (drive_id) LEFT JOIN scene s USING (scene_id)
@@ -152,7 +153,8 @@ def day_figures(sql: Sql, release_id: str, day: date, config: ReportConfig) -> D
 
     def rows(query: str, **parameters: object) -> list[Row]:
         found: pa.Table = sql.execute(query, parameters).to_arrow_table()
-        return found.to_pylist()
+        listed: list[Row] = found.to_pylist()
+        return listed
 
     history = rows(_HISTORY, day=day, first=first)
     return DayFigures(

@@ -14,7 +14,7 @@ from scenelake.adapters.duckdb_reader import OUTSIDE_RELEASES, attach_release, c
 from scenelake.adapters.gold_reader import attach_newest
 from scenelake.adapters.objects import Objects, s3_objects
 from scenelake.adapters.release_reader import LATEST, open_release
-from scenelake.contracts.errors import BadInputError, ScenelakeError
+from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.release_reader import ReleaseReader
 from scenelake.report.charts import checks_chart, sync_chart, volume_chart

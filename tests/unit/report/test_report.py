@@ -1,7 +1,6 @@
 """A day's figures, charts and pages, from small gold tables."""
 
 import json
-from collections.abc import Iterator
 from datetime import date, timedelta
 from html.parser import HTMLParser
 from typing import Any
@@ -56,8 +55,8 @@ def rows() -> Rows:
             {"drop_id": robot, "drive_id": today["drive_id"], "uri": f"s3://l/{robot}", "size_bytes": size}
         )
         tables["message_account"].append(
-            {"drop_id": robot, "drive_id": today["drive_id"], "nbr_messages": 1000, "nbr_accepted": 990, "nbr_quarantined": 0,
-             "nbr_undecodable": 10}
+            {"drop_id": robot, "drive_id": today["drive_id"], "nbr_messages": 1000, "nbr_accepted": 990,
+             "nbr_quarantined": 0, "nbr_undecodable": 10}
         )  # fmt: skip
         tables["scene"].append(
             {"scene_id": f"{today['drive_id']}/s", "drive_id": today["drive_id"], "start_ns": 0,
@@ -108,8 +107,8 @@ def asked(rows: Rows, day: date = DAY) -> DayFigures:
 
 
 @pytest.fixture
-def figures(rows: Rows) -> Iterator[DayFigures]:
-    yield asked(rows)
+def figures(rows: Rows) -> DayFigures:
+    return asked(rows)
 
 
 def test_volume_is_of_the_day_and_by_vehicle(figures: DayFigures) -> None:
