@@ -158,7 +158,7 @@ def test_a_scene_that_a_person_released_stays(lake: SmallLake, monkeypatch: pyte
     ("edit", "said"),
     [
         (lambda d, first: d["scenes"].popitem(), "the scenes of its parent"),
-        (lambda d, first: d["tables"].update(scene=first["tables"]["qc_result"]), "new snapshots of qc_result"),
+        (lambda d, first: d["tables"].update(scene=first["tables"]["qc_measurement"]), "new snapshots of qc_result"),
     ],
 )
 def test_a_judgement_that_touches_more_than_verdicts_is_caught(lake: SmallLake, edit: Any, said: str) -> None:

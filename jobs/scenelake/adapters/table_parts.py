@@ -14,21 +14,25 @@ class TableParts:
     """The data files of one snapshot.
 
     Args:
-        table: whose metadata knows the snapshot.
+        table: whose metadata knows the snapshot; None for a table without files.
     """
 
-    def __init__(self, table: IcebergTable, pin: TablePin) -> None:
+    def __init__(self, table: IcebergTable | None, pin: TablePin | None) -> None:
         self._table = table
         self._pin = pin
 
     @cached_property
     def uris(self) -> list[str]:
         """Of the files, in a fixed order."""
+        if self._table is None or self._pin is None:
+            return []
         tasks = self._table.scan(snapshot_id=self._pin.snapshot_id).plan_files()
         return sorted(task.file.file_path for task in tasks)
 
     def read(self, uri: str, columns: Sequence[str]) -> pa.Table:
         """Some columns of a file, strings as dictionaries. A column that is younger than the file is null."""
+        if self._table is None:
+            raise ValueError(f"{uri}: the table has no file")
         with self._table.io.new_input(uri).open() as stream:
             known = pq.ParquetFile(stream).schema_arrow
             names = [name for name in columns if name in known.names]

@@ -51,7 +51,9 @@ SELECT verdict, check_name, count(*) AS results, any_value(channel) AS "for exam
 FROM qc_result WHERE drive_id IN (SELECT unnest(?)) AND verdict NOT IN ('pass', 'unknown') GROUP BY check_name, verdict
 UNION ALL
 SELECT 'pass', count(DISTINCT check_name) || ' checks', count(*), NULL, NULL
-FROM qc_result WHERE drive_id IN (SELECT unnest(?)) AND verdict = 'pass' HAVING count(*) > 0
+FROM qc_measurement m ANTI JOIN qc_result q ON m.scene_id = q.scene_id AND m.check_name = q.check_name
+AND m.channel IS NOT DISTINCT FROM q.channel
+WHERE m.drive_id IN (SELECT unnest(?)) AND m.measured IS NOT NULL HAVING count(*) > 0
 """
 
 _TEXT_COLUMNS = ("drive", "over", "channel", "for example", "modality", "method", "check_name", "verdict", "reason")

@@ -124,6 +124,14 @@ class LakePaths:
     def release(self, number: int) -> str:
         return f"{self.releases}/{number:08d}.json"
 
+    @property
+    def all_baselines(self) -> str:
+        return f"{self.lake}/baselines"
+
+    def baselines(self, number: int) -> str:
+        """What each robot's sensors usually look like, fitted to the release of that number."""
+        return f"{self.all_baselines}/{number:08d}.parquet"
+
     def report(self, day: str) -> str:
         """Folder of the report of a day's drives; ``day`` is a date, 2026-01-31."""
         return f"{self.lake}/reports/{day}"

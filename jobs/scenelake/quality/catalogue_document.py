@@ -9,9 +9,9 @@ from scenelake.quality.checks import Bound, Check
 _INTRODUCTION = """# Checks
 
 Generated from `jobs/scenelake/quality` by `make docs`. What each check measures of every scene is a row of
-`qc_measurement`; what the [policy](policy.md) makes of it, a row of `qc_result`. A value that could not be observed is
-`unknown`, which is no pass and holds no scene back. A limit may be changed by `[quality.limits]`, what a value beyond
-it costs by `[quality.consequences]`, both for some channels by `[[quality.rules]]`.
+`qc_measurement`; where the [policy](policy.md) objects to it, it has a row of `qc_result` as well. A value that could
+not be observed is `unknown`, which is no pass and holds no scene back. A limit may be changed by `[quality.limits]`,
+what a value beyond it costs by `[quality.consequences]`, both for some channels by `[[quality.rules]]`.
 """
 
 

@@ -67,3 +67,6 @@ def _found(clock: ChannelClock) -> Iterator[tuple[Check, float, str, dict[str, A
     is_utc = clock.epoch == "utc"
     said = f"{name}: stamps are {'' if is_utc else 'no '}UTC times ({clock.epoch})"
     yield EPOCH, float(not is_utc), said, {"epoch": clock.epoch, "timestamp_basis": clock.timestamp_basis}
+
+
+MEASURES = (measure_clocks,)

@@ -188,3 +188,6 @@ def _keyframes(sync_index: pa.Table, samples: pa.Table) -> dict[tuple[str, str |
         scene, channel = divmod(int(group[part[0]]), len(channels))
         found[scenes[scene], channels[channel]] = times_ns[part], is_match[part]
     return found
+
+
+MEASURES = (measure_clock_faults,)

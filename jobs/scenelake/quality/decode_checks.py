@@ -75,3 +75,6 @@ def measure_bad_bytes(facts: DriveFacts) -> Iterator[Measurement]:
         measured = float(max(lost, len(ranges)))
         said = f"{len(ranges)} byte range(s) of the recording cannot be used, {lost} bytes"
         yield Measurement(scene, None, BAD_BYTES, measured, said, {"ranges": ranges})
+
+
+MEASURES = (measure_channels_read, measure_bad_bytes)

@@ -1,9 +1,12 @@
-"""Judges the scenes of a batch. Reads synchronise's output, writes two tables per drive."""
+"""Measures and judges the scenes of a batch. Reads synchronise's output, writes three tables per drive."""
 
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
+
+from scenelake.adapters.baselines import read_baselines
 from scenelake.adapters.objects import Objects, read_json, read_table, write_table
 from scenelake.contracts.stages import (
     ChannelClock,
@@ -13,9 +16,10 @@ from scenelake.contracts.stages import (
     Stage,
     StageOutcome,
 )
+from scenelake.quality.baseline import BASELINE_SCHEMA, Baselines, baselines_of
 from scenelake.quality.config import QualityPolicy
 from scenelake.quality.evidence import FACT_TABLES, UNUSED_COLUMNS, DriveFacts, in_scenes, scene_facts
-from scenelake.quality.judge import measure, measurement_table, result_table, verdict_table
+from scenelake.quality.judge import findings_of, measure, measurement_table, result_table, verdict_table
 from scenelake.runtime.job import StageContext, naming_drive, run_stage
 
 NBR_READERS = 8
@@ -31,31 +35,35 @@ def judge(context: StageContext) -> StageOutcome:
     verdicts: Counter[str] = Counter()
     lines = read_json(context.objects, f"{context.stage_uri(Stage.SYNCHRONISE)}/drives.json")
     plans = [plan for plan in (DrivePlan(**line) for line in lines) if plan.decoded]
+    usual = read_baselines(context.objects, context.paths, max((d.received_at_ns for d in context.drops), default=0))
+    uri, baselines = usual or (None, BASELINE_SCHEMA.empty_table())
     with ThreadPoolExecutor(NBR_DRIVES_AT_ONCE) as pool:
-        for found in pool.map(lambda plan: _judge_drive(context, policy, plan), plans):
+        for found in pool.map(lambda plan: _judge_drive(context, policy, plan, baselines), plans):
             verdicts.update(found)
     version = str(context.arguments.attempt)
     inputs = tuple(DatasetVersion(context.drive_uri(p.drive_id, Stage.SYNCHRONISE), version) for p in plans)
     outputs = tuple(DatasetVersion(context.drive_uri(p.drive_id), version) for p in plans)
-    return StageOutcome({"scenes": verdicts.total(), **verdicts}, policy.model_dump(mode="json"), inputs, outputs)
+    params = policy.model_dump(mode="json") | {"baselines": uri}
+    return StageOutcome({"scenes": verdicts.total(), **verdicts}, params, inputs, outputs)
 
 
-def _judge_drive(context: StageContext, policy: QualityPolicy, plan: DrivePlan) -> list[str]:
+def _judge_drive(context: StageContext, policy: QualityPolicy, plan: DrivePlan, baselines: pa.Table) -> list[str]:
     """Leaves the three tables of one drive and returns the verdicts of its scenes."""
     with naming_drive(plan.drive_id):
-        facts = read_facts(context.objects, context.drive_uri(plan.drive_id, Stage.SYNCHRONISE), plan)
+        source = context.drive_uri(plan.drive_id, Stage.SYNCHRONISE)
+        facts = read_facts(context.objects, source, plan, baselines_of(baselines, plan.vehicle))
         measurements = measurement_table(measure(facts))
         results = result_table(measurements, policy)
         scene_verdicts = verdict_table([scene.scene_id for scene in facts.scenes], results)
     folder = context.drive_uri(plan.drive_id)
     write_table(context.objects, f"{folder}/qc_measurement.parquet", measurements)
-    write_table(context.objects, f"{folder}/qc_result.parquet", results)
+    write_table(context.objects, f"{folder}/qc_result.parquet", findings_of(results))
     write_table(context.objects, f"{folder}/scene_verdict.parquet", scene_verdicts)
     verdicts: list[str] = scene_verdicts["verdict"].to_pylist()
     return verdicts
 
 
-def read_facts(objects: Objects, source: str, plan: DrivePlan) -> DriveFacts:
+def read_facts(objects: Objects, source: str, plan: DrivePlan, baselines: Baselines | None = None) -> DriveFacts:
     """Reads what the checks look at of one drive."""
     clocks = [ChannelClock(**clock) for clock in read_json(objects, f"{source}/clocks.json")]
     with ThreadPoolExecutor(NBR_READERS) as pool:
@@ -88,6 +96,7 @@ def read_facts(objects: Objects, source: str, plan: DrivePlan) -> DriveFacts:
         found["clock_fault"],
         tables | {"calibrated_sensor": found["calibrated_sensor"]},
         plan.vehicle,
+        baselines or Baselines(),
     )
 
 

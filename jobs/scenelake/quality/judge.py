@@ -68,6 +68,11 @@ def result_table(measurements: pa.Table, policy: QualityPolicy) -> pa.Table:
     return pa.table(rows).select(GOLD["qc_result"].columns).cast(GOLD["qc_result"].schema)
 
 
+def findings_of(results: pa.Table) -> pa.Table:
+    """Those ``qc_result`` rows that gold keeps: what the policy objects to. What is only measured, passed."""
+    return results.filter(pc.invert(pc.is_in(results["verdict"], value_set=pa.array([Verdict.PASS, Verdict.UNKNOWN]))))
+
+
 def ranks_of(measurements: pa.Table, policy: QualityPolicy) -> tuple[FloatArray, Int64Array]:
     """The limit and the rank of the verdict of each row, both (n,); NaN where no limit applies.
 

@@ -146,3 +146,8 @@ def _rated(facts: DriveFacts) -> Iterator[tuple[SceneFacts, ChannelClock, Channe
             present = scene.channels.get(clock.channel)
             if present is not None and clock.median_period_ns:
                 yield scene, clock, present, clock.median_period_ns
+
+
+MEASURES = (
+    measure_keyframes, measure_missing_sensors, measure_completeness, measure_coverage, measure_gaps, measure_rates,
+)  # fmt: skip

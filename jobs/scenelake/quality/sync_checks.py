@@ -69,3 +69,6 @@ def measure_sync_error(facts: DriveFacts) -> Iterator[Measurement]:
             scale=float(clock.median_period_ns or 0),
             modality=clock.modality,
         )
+
+
+MEASURES = (measure_match_share, measure_sync_error)

@@ -26,7 +26,7 @@ BATCH_PREFIX = "judge-"
 """Of the batch id of such a release: no batch of drops made it."""
 
 _MAX_REBASES = 10
-_READ = ("qc_measurement", "qc_result", "release_scene", "quarantine")
+_READ = ("qc_measurement", "release_scene")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,7 @@ def _restate(parent: Release, committer: IcebergCommitter, policy: QualityPolicy
         raise BadInputError(text, reason="not_found")
     measurements, results = (_parts(committer, parent, name) for name in ("qc_measurement", "qc_result"))
     rejudged = rejudge(measurements, results, policy)
-    held = committer.rows(GOLD["quarantine"], parent.tables["quarantine"], ("scene_id", "state"), "scene_id")
-    states = dict(zip(held["scene_id"].to_pylist(), held["state"].to_pylist(), strict=True))
+    states = _held_back(parent, committer)
     waiting = (s for s, v in states.items() if v == "QUARANTINED" and _passes(rejudged.worst.get(s)))
     return _Restated(
         rejudged,
@@ -121,15 +120,25 @@ def _restate(parent: Release, committer: IcebergCommitter, policy: QualityPolicy
     )
 
 
+def _held_back(parent: Release, committer: IcebergCommitter) -> dict[str, str]:
+    """State of every scene that quality held back at some time."""
+    table = GOLD["quarantine"]
+    if table.name not in parent.tables:
+        return {}
+    rows = committer.rows(table, parent.tables[table.name], ("scene_id", "state"), "scene_id")
+    return dict(zip(rows["scene_id"].to_pylist(), rows["state"].to_pylist(), strict=True))
+
+
 def _passes(rank: int | None) -> bool:
     return rank is not None and rank <= Verdict.WARN.rank
 
 
 def _parts(committer: IcebergCommitter, parent: Release, name: str) -> TableParts:
-    table = committer.load(name)
-    if table is None:
+    pin = parent.tables.get(name)
+    table = committer.load(name) if pin is not None else None
+    if pin is not None and table is None:
         raise BadInputError(f"table {name} is in {parent.release_id} and not in the catalog", reason="not_found")
-    return TableParts(table, parent.tables[name])
+    return TableParts(table, pin)
 
 
 def _release_scenes(parent: Release, committer: IcebergCommitter, scene_ids: list[str]) -> pa.Table:
@@ -159,8 +168,9 @@ def _commit(
     rows = {"qc_result": restated.rejudged.results, "release_scene": scenes}
     pins: dict[str, TablePin] = {}
     for name, changed in rows.items():
-        change = TableChange(GOLD[name], changed, "scene_id", tuple(changed["scene_id"].unique().to_pylist()))
-        pin = committer.commit(change, token, parent.tables[name])
+        owners = tuple(restated.rejudged.scene_ids if name == "qc_result" else changed["scene_id"].to_pylist())
+        change = TableChange(GOLD[name], changed, "scene_id", owners)
+        pin = committer.commit(change, token, parent.tables.get(name))
         if pin is not None:
             pins[name] = pin
     return replace(

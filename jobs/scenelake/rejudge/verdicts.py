@@ -14,12 +14,13 @@ from scenelake.contracts.tables import GOLD
 from scenelake.quality.checks import Verdict
 from scenelake.quality.config import QualityPolicy
 from scenelake.quality.evidence import codes_of
-from scenelake.quality.judge import groups_of, ranks_of, result_table, verdict_table
+from scenelake.quality.judge import findings_of, groups_of, ranks_of, result_table, verdict_table
 from scenelake.timebase.arrays import Int64Array
 
 _MEASURED = ("scene_id", "channel", "modality", "check_name", "check_version", "measured", "scale")
 _JUDGED = ("scene_id", "channel", "check_name", "verdict")
 _Signatures = dict[str, int]
+_MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class Parts(Protocol):
@@ -37,7 +38,7 @@ class Rejudged:
 
     Attributes:
         worst: rank of the verdict of every scene that was measured.
-        results: ``qc_result`` of every scene of which a verdict changed.
+        results: ``qc_result`` of every scene of which a finding changed.
         verdicts: of these scenes (``SCENE_VERDICT_SCHEMA``).
     """
 
@@ -66,14 +67,15 @@ def rejudge(measurements: Parts, results: Parts, policy: QualityPolicy) -> Rejud
     for uri in measurements.uris:
         part = measurements.read(uri, _MEASURED)
         _, ranks = ranks_of(part, policy)
-        _add(now, part, ranks)
         holds[uri] = _raise(worst, part, ranks)
+        is_bad = ranks > Verdict.PASS.rank
+        _add(now, part.filter(pa.array(is_bad)), ranks[is_bad])
     before: _Signatures = {}
     for uri in results.uris:
         part = results.read(uri, _JUDGED)
         codes, names = codes_of(part["verdict"])
         _add(before, part, np.array([Verdict(n).rank for n in names], np.int64)[codes])
-    changed = {scene for scene, signature in now.items() if before.get(scene) != signature}
+    changed = {scene for scene in worst if before.get(scene) != now.get(scene)}
     touched = (uri for uri, scenes in holds.items() if not changed.isdisjoint(scenes))
     restated = _restated(measurements, touched, changed, policy)
     return Rejudged(worst, restated, verdict_table(sorted(changed), restated))
@@ -85,7 +87,7 @@ def _restated(measurements: Parts, uris: Iterable[str], scene_ids: Collection[st
     for uri in uris:
         part = measurements.read(uri, GOLD["qc_measurement"].columns)
         part = part.filter(pc.is_in(part["scene_id"].cast(pa.string()), value_set=wanted))
-        parts.append(result_table(part.cast(GOLD["qc_measurement"].schema), policy))
+        parts.append(findings_of(result_table(part.cast(GOLD["qc_measurement"].schema), policy)))
     return pa.concat_tables(parts)
 
 
@@ -97,8 +99,9 @@ def _add(signatures: _Signatures, part: pa.Table, ranks: Int64Array) -> None:
     totals = np.zeros(len(scene_ids), np.uint64)
     if len(part):
         np.add.at(totals, scenes, _mixed(salts[group] + ranks.astype(np.uint64)))
-    for scene_id, total in zip(scene_ids, totals.tolist(), strict=True):
-        signatures[scene_id] = (signatures.get(scene_id, 0) + total) & 0xFFFF_FFFF_FFFF_FFFF
+    # A dictionary may name scenes that no row of the part is of.
+    for code in np.unique(scenes).tolist():
+        signatures[scene_ids[code]] = (signatures.get(scene_ids[code], 0) + int(totals[code])) & _MASK
 
 
 def _raise(worst: dict[str, int], part: pa.Table, ranks: Int64Array) -> list[str]:

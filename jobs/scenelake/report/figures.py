@@ -37,11 +37,15 @@ LEFT JOIN held USING (drive_id) GROUP BY robot_id ORDER BY robot_id
 """
 
 _CHECKS = """
-SELECT robot_id, check_name, count(*) FILTER (verdict = 'pass') AS nbr_pass,
-       count(*) FILTER (verdict = 'unknown') AS nbr_unknown, count(*) FILTER (verdict = 'warn') AS nbr_warn,
-       count(*) FILTER (verdict IN ('quarantine', 'reject')) AS nbr_bad, any_value(reason) AS reason
-FROM qc_result q JOIN drive v USING (drive_id) WHERE q.drive_date = $day AND v.drive_date = $day
-GROUP BY ALL ORDER BY nbr_bad DESC, nbr_warn DESC, check_name
+SELECT robot_id, m.check_name, count(*) FILTER (q.verdict IS NULL AND m.measured IS NOT NULL) AS nbr_pass,
+       count(*) FILTER (q.verdict IS NULL AND m.measured IS NULL) AS nbr_unknown,
+       count(*) FILTER (q.verdict = 'warn') AS nbr_warn,
+       count(*) FILTER (q.verdict IN ('quarantine', 'reject')) AS nbr_bad, any_value(q.reason) AS reason
+FROM qc_measurement m JOIN drive v USING (drive_id)
+LEFT JOIN qc_result q ON m.scene_id = q.scene_id AND m.check_name = q.check_name
+AND m.channel IS NOT DISTINCT FROM q.channel
+WHERE m.drive_date = $day AND v.drive_date = $day
+GROUP BY ALL ORDER BY nbr_bad DESC, nbr_warn DESC, m.check_name
 """
 
 _SENSORS = """

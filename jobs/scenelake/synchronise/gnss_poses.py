@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from scenelake.contracts.tables import decoded_schema
 from scenelake.geometry.arrow_poses import pose_array
+from scenelake.geometry.arrow_vectors import list_matrix
 from scenelake.geometry.poses import IDENTITY, invert, multiply, rotate, rotation_matrix
 from scenelake.geometry.slerp import interpolate_slerp
 from scenelake.geometry.transform_tree import TransformTree
@@ -16,7 +17,6 @@ from scenelake.geometry.wgs84 import enu_from_geodetic
 from scenelake.geometry.world_anchor import WorldAnchor
 from scenelake.synchronise.config import SynchroniseConfig
 from scenelake.synchronise.streams import column_ns
-from scenelake.synchronise.values import list_matrix
 from scenelake.timebase.arrays import BoolArray, FloatArray, Int64Array
 
 ENU_FRAME = "enu"

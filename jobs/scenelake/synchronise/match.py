@@ -7,13 +7,14 @@ import pyarrow as pa
 
 from scenelake.contracts.modalities import Modality, SyncMethod
 from scenelake.geometry.arrow_poses import pose_matrix
+from scenelake.geometry.arrow_vectors import list_matrix
 from scenelake.geometry.linear import Interpolated, interpolate_linear
 from scenelake.geometry.slerp import interpolate_slerp
 from scenelake.synchronise.config import MatchRule, SynchroniseConfig
 from scenelake.synchronise.hold import match_hold
 from scenelake.synchronise.nearest import match_nearest
 from scenelake.synchronise.streams import DriveStreams, Stream, column_ns
-from scenelake.synchronise.values import list_matrix, payload_rows
+from scenelake.synchronise.values import payload_rows
 from scenelake.timebase.arrays import BoolArray, FloatArray, Int64Array
 from scenelake.timebase.blocks import median_step
 from scenelake.timebase.windows import Window

@@ -1,11 +1,11 @@
-"""Columns of the small payload tables as NumPy matrices."""
+"""Rows of the small payload tables that belong to messages."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from scenelake.synchronise.streams import one_chunk
-from scenelake.timebase.arrays import FloatArray, Int64Array
+from scenelake.timebase.arrays import Int64Array
 
 
 def rows_by_id(ids: pa.Array, wanted: pa.Array) -> Int64Array:
@@ -23,21 +23,3 @@ def payload_rows(table: pa.Table, channel: str, sample_data_ids: pa.Array) -> In
     ):
         return mine
     return rows_by_id(ids, sample_data_ids)
-
-
-def list_matrix(column: pa.ChunkedArray, width: int | None = None) -> FloatArray:
-    """A list column as (n, width) float64; rows that are null or of another width are NaN.
-
-    Args:
-        width: expected number of elements; None takes the most common one.
-    """
-    lists = one_chunk(column)
-    lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), -1).to_numpy(zero_copy_only=False), np.int64)
-    if width is None:
-        present = lengths[lengths >= 0]
-        width = int(np.bincount(present).argmax()) if len(present) else 0
-    matrix = np.full((len(lists), width), np.nan)
-    fits = lengths == width
-    flat = pc.list_flatten(lists.filter(pa.array(fits)))
-    matrix[fits] = np.asarray(flat.to_numpy(zero_copy_only=False), np.float64).reshape(np.count_nonzero(fits), width)
-    return matrix

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scenelake.synchronise.values import list_matrix
+from scenelake.geometry.arrow_vectors import list_matrix
 from scenelake.timebase.arrays import FloatArray, Int64Array
 from scenelake.view.opened import OpenedScene
 

@@ -22,6 +22,11 @@ LEDGER_JOBS = {
     "redrive": "scenelake.ledger.redrive_job",
     "audit": "scenelake.ledger.audit_job",
     "sweep": "scenelake.serialise.sweep_job",
+    "report": "scenelake.report.job",
+    "fit_baselines": "scenelake.quality.baseline_job",
+    "review_question": "scenelake.review.question_job",
+    "review_answer": "scenelake.review.answer_job",
+    "review_build": "scenelake.review.build_job",
 }
 """Jobs that are not stages of a batch."""
 

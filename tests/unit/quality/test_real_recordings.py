@@ -82,6 +82,8 @@ def test_a_tub_with_conversion_times_is_found_out(judged):
 def test_comma2k19_is_kept_without_camera_and_lidar(judged):
     verdicts, reasons = judged("comma2k19", "comma2k19_example1")
     assert verdicts == {"warn"}
-    assert set(reasons) == {"epoch", "sync_match", "time.clock_fault"}
+    assert set(reasons) == {"epoch", "sync_match", "time.clock_fault", "motion.speed_disagreement"}
+    # The second receiver fixes every two seconds and tells the speed of two seconds ago.
+    assert set(reasons["motion.speed_disagreement"]) == {"/gnss/qcom/motion"}
     assert all("epoch" in reason for reason in reasons["time.clock_fault"].values())
     assert set(reasons["sync_match"]) == {"/gnss/qcom/motion"}

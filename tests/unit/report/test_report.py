@@ -39,7 +39,8 @@ def measured(
 
 def judged(of: dict[str, Any], check: str, verdict: str, reason: str | None = None, scene: str = "s") -> dict[str, Any]:
     return {
-        "scene_id": f"{of['drive_id']}/{scene}", "drive_id": of["drive_id"], "check_name": check, "verdict": verdict,
+        "scene_id": f"{of['drive_id']}/{scene}", "drive_id": of["drive_id"], "channel": "/cam", "check_name": check,
+        "verdict": verdict,
         "reason": reason, "drive_date": of["drive_date"],
     }  # fmt: skip
 
@@ -73,10 +74,10 @@ def rows() -> Rows:
         tables["drive"].append(before)
         tables["qc_measurement"].append(measured(before, "completeness", 0.99, median_period_ns=50 * MS))
         tables["qc_measurement"].append(measured(before, "sync_error", 12.0 * MS + back, p99_abs_delta_ns=20 * MS))
+    tables["qc_measurement"].append(measured(car, "camera_undecodable", 1.0) | {"scene_id": f"{car['drive_id']}/held"})
     tables["qc_result"] += [
         judged(car, "completeness", "warn", f"{HOSTILE}: 10 of 20 messages"),
         judged(car, "camera_undecodable", "quarantine", "no frame can be decoded", scene="held"),
-        judged(drive("car-2"), "completeness", "pass"),
     ]
     tables["quarantine"].append(
         {"scene_id": f"{car['drive_id']}/held", "drive_id": car["drive_id"], "state": "QUARANTINED"}
@@ -123,6 +124,13 @@ def test_volume_is_of_the_day_and_by_vehicle(figures: DayFigures) -> None:
 def test_cost_is_that_of_the_batches_behind_the_day(figures: DayFigures) -> None:
     assert [(row["stage"], row["hours"]) for row in figures.cost] == [("decode", 0.5), ("quality", 0.1)]
     assert figures.job_hours == pytest.approx(0.6)
+
+
+def test_checks_count_what_passed_and_what_did_not(figures: DayFigures) -> None:
+    found = {(r["robot_id"], r["check_name"]): (r["nbr_bad"], r["nbr_warn"], r["nbr_pass"]) for r in figures.checks}
+    assert found["car-1", "camera_undecodable"] == (1, 0, 0)
+    assert found["car-1", "completeness"] == (0, 1, 0)
+    assert found["car-2", "completeness"] == (0, 0, 1)
 
 
 def test_sensors_and_worst_scenes(figures: DayFigures) -> None:

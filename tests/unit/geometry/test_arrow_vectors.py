@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from scenelake.synchronise.values import list_matrix
+from scenelake.geometry.arrow_vectors import list_matrix
 
 
 @pytest.mark.parametrize(
