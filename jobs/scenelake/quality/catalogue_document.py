@@ -11,7 +11,9 @@ _INTRODUCTION = """# Checks
 Generated from `jobs/scenelake/quality` by `make docs`. What each check measures of every scene is a row of
 `qc_measurement`; where the [policy](policy.md) objects to it, it has a row of `qc_result` as well. A value that could
 not be observed is `unknown`, which is no pass and holds no scene back. A limit may be changed by `[quality.limits]`,
-what a value beyond it costs by `[quality.consequences]`, both for some channels by `[[quality.rules]]`.
+what a value beyond it costs by `[quality.consequences]`, both for some channels by `[[quality.rules]]`. "Or 3 periods"
+is the sensor's own: where that is more than the limit it rules, unless `[quality.per_scale]` says another number (0: no
+such floor).
 """
 
 

@@ -48,7 +48,7 @@ class QualityRule(BaseModel):
         check, channel: names, or patterns with ``*``, ``?`` and ``[...]``; a check of a whole scene has the channel
             ``""``.
         modality: of the channel; None for any.
-        limit, consequence: in place of what holds otherwise; None leaves it.
+        limit, per_scale, consequence: in place of what holds otherwise; None leaves it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +57,7 @@ class QualityRule(BaseModel):
     channel: str = "*"
     modality: Modality | None = None
     limit: Limit | None = None
+    per_scale: Limit | None = None
     consequence: Consequence | None = None
 
     def fits(self, check_name: str, channel: str, modality: str | None) -> bool:
@@ -81,6 +82,7 @@ class QualityPolicy(BaseModel):
 
     Attributes:
         limits: by check; in place of the check's own, for every modality.
+        per_scale: by check; in place of the check's own number of periods that the limit is at least; 0 for none.
         consequences: by check.
         rules: for some channels; the first that fits a check and a channel decides.
     """
@@ -89,18 +91,25 @@ class QualityPolicy(BaseModel):
 
     version: str = "quality-3"
     limits: dict[CheckName, Limit] = Field(default_factory=dict)
+    per_scale: dict[CheckName, Limit] = Field(default_factory=dict)
     consequences: dict[CheckName, Consequence] = Field(default_factory=dict)
     rules: tuple[QualityRule, ...] = ()
 
     def ruling(self, check: Check, channel: str | None, modality: str | None) -> Ruling:
         """What a check's value on a channel is held to."""
         rule = next((r for r in self.rules if r.fits(check.name, channel or "", modality)), None)
-        usual = self.limits.get(check.name, _own_limit(check, modality))
-        limit = usual if rule is None or rule.limit is None else rule.limit
-        consequence = self.consequences.get(check.name, check.consequence)
-        if rule is not None and rule.consequence is not None:
-            consequence = rule.consequence
-        return Ruling(limit, check.per_scale, consequence)
+        usual = Ruling(
+            self.limits.get(check.name, _own_limit(check, modality)),
+            self.per_scale.get(check.name, check.per_scale),
+            self.consequences.get(check.name, check.consequence),
+        )
+        if rule is None:
+            return usual
+        return Ruling(
+            usual.limit if rule.limit is None else rule.limit,
+            usual.per_scale if rule.per_scale is None else rule.per_scale,
+            rule.consequence or usual.consequence,
+        )
 
 
 def _own_limit(check: Check, modality: str | None) -> float:

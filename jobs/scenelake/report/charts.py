@@ -44,7 +44,7 @@ def checks_chart(rows: Sequence[Row]) -> bytes:
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of findings")
     if rows:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.6 / max(len(rows), 2)), ncol=4, frameon=False)
+        figure.legend(loc="outside upper center", ncol=4, frameon=False)
     return _png(figure)
 
 
@@ -57,7 +57,7 @@ def sync_chart(rows: Sequence[Row]) -> bytes:
     axes.barh(names, [row["sync_error_ms"] for row in rows], color=_BLUE, height=0.45, label="median")
     axes.set_xlabel("distance from the reference sensor's messages, ms")
     if rows:
-        axes.legend(frameon=False)
+        figure.legend(loc="outside upper center", ncol=2, frameon=False)
     return _png(figure)
 
 

@@ -20,7 +20,7 @@ from scenelake.contracts.release_reader import ReleaseReader
 from scenelake.report.charts import checks_chart, sync_chart, volume_chart
 from scenelake.report.config import ReportConfig
 from scenelake.report.figures import DayFigures, day_figures
-from scenelake.report.page import OVERVIEW, page
+from scenelake.report.page import OVERVIEW, merged_checks, page
 from scenelake.runtime.command import run_command
 from scenelake.runtime.settings import Settings
 from scenelake.view.choose import choose_scene, open_source
@@ -85,7 +85,7 @@ def folder_of(robot_id: str) -> str:
 
 
 def _charts(figures: DayFigures) -> dict[str, bytes]:
-    charts = {"volume.png": volume_chart(figures), "checks.png": checks_chart(figures.checks)}
+    charts = {"volume.png": volume_chart(figures), "checks.png": checks_chart(merged_checks(figures.checks))}
     for row in figures.vehicles:
         robot_id = row["robot_id"]
         folder = folder_of(robot_id)

@@ -28,11 +28,12 @@ def page(
         vehicle_pages: relative URL of each vehicle's page.
     """
     worst = [row for row in figures.worst if robot_id in (None, row["robot_id"])][: config.nbr_worst_scenes]
+    checks = merged_checks(figures.checks) if robot_id is None else figures.of(figures.checks, robot_id)
     return _template().render(
         figures=figures,
         robot_id=robot_id,
         vehicles=figures.vehicles if robot_id is None else figures.of(figures.vehicles, robot_id),
-        checks=_merged(figures.checks) if robot_id is None else figures.of(figures.checks, robot_id),
+        checks=[row | {"has_finding": bool(row["nbr_bad"] + row["nbr_warn"])} for row in checks],
         sensors=[] if robot_id is None else figures.of(figures.sensors, robot_id),
         drift=[d for d in figures.drift if robot_id in (None, d.robot_id)],
         worst=worst,
@@ -45,7 +46,7 @@ def page(
     )
 
 
-def _merged(checks: Sequence[Row]) -> list[Row]:
+def merged_checks(checks: Sequence[Row]) -> list[Row]:
     """Rows of all vehicles together."""
     found: dict[str, Row] = {}
     for row in checks:

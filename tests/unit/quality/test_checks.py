@@ -236,6 +236,14 @@ def test_limits_and_the_first_rule_that_fits_decide(clean):
     assert clean.failures(policy)["sync_match"] == in_both("/cam", "quarantine")
 
 
+def test_the_floor_of_a_limit_can_be_changed(clean):
+    clean.sync_error_ns["/radar"] = 100 * MS
+    assert "sync_error" not in clean.failures(QualityPolicy(limits={"sync_error": 90 * MS}))
+    assert clean.failures(QualityPolicy(limits={"sync_error": 90 * MS}, per_scale={"sync_error": 0.0}))["sync_error"]
+    rules = [{"check": "sync_error", "channel": "/radar", "per_scale": 0.1}]
+    assert clean.failures(QualityPolicy.model_validate({"rules": rules}))["sync_error"] == in_both("/radar")
+
+
 def test_a_bad_sensor_need_not_cost_the_scene(clean):
     count = clean.channels["/cam"]
     clean.channels["/cam"] = replace(count, undecodable=800, decoded=0)
