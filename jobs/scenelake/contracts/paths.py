@@ -132,9 +132,13 @@ class LakePaths:
         """What each robot's sensors usually look like, fitted to the release of that number."""
         return f"{self.all_baselines}/{number:08d}.parquet"
 
+    @property
+    def reports(self) -> str:
+        return f"{self.lake}/reports"
+
     def report(self, day: str) -> str:
         """Folder of the report of a day's drives; ``day`` is a date, 2026-01-31."""
-        return f"{self.lake}/reports/{day}"
+        return f"{self.reports}/{day}"
 
     def reconciliation(self, run_id: str) -> str:
         """Folder of what one run of the reconciler, the audit or the sweep reports."""
