@@ -113,7 +113,7 @@ class AccountAudit:
         """
         for drop_id, channel, number in self._db.rows(sql):
             self._report.violate("I2.reason", f"drop {drop_id}, {channel}", f"why {number} are unassigned", "no reason")
-        for fate, states in (("quarantined", "('QUARANTINED', 'RELEASED')"), ("rejected", "('REJECTED')")):
+        for fate, states in (("quarantined", "('QUARANTINED')"), ("rejected", "('REJECTED')")):
             sql = f"""
                 SELECT drive_id, sum(nbr_{fate}) FROM message_account a GROUP BY 1 HAVING sum(nbr_{fate}) > 0
                 AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.drive_id = a.drive_id AND q.state IN {states})

@@ -15,6 +15,7 @@ from scenelake_audit.ledger import LedgerAudit
 from scenelake_audit.parts import PartsAudit
 from scenelake_audit.releases import Release, ReleaseAudit
 from scenelake_audit.report import Report
+from scenelake_audit.reviews import ReviewAudit
 from scenelake_audit.scenes import SceneAudit
 from scenelake_audit.tables import Catalog, PinnedTable, check_snapshots
 
@@ -41,6 +42,7 @@ def audit(lake: Lake, depth: Depth | None = None) -> Report:
             landing.check()
             PartsAudit(aws, lake, database, report).check(started_s - depth.event_grace_seconds)
             ledger.check()
+            ReviewAudit(aws, lake, depth, database, report).check_records()
             ledger.check_releases(chain.numbers)
             if depth.is_ledger_only:
                 return report
@@ -76,6 +78,7 @@ def _check_release(
     is_newest = release.number == numbers[-1]
     AccountAudit(aws, lake, depth, database, report, release.release_id, is_newest).check()
     SceneAudit(aws, depth, database, report, release).check()
+    ReviewAudit(aws, lake, depth, database, report).check_release(is_newest)
     files.check(_tables_of(releases, tables, release, lake))
 
 

@@ -32,7 +32,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "quarantine": {
         "scene_id": "VARCHAR", "drive_id": "VARCHAR", "state": "VARCHAR", "reason": "VARCHAR",
-        "evidence_uri": "VARCHAR",
+        "evidence_uri": "VARCHAR", "review_hash": "VARCHAR", "reviewer": "VARCHAR", "decided_at_ns": "BIGINT",
     },
     "raw_object": {
         "drop_id": "VARCHAR", "object_sha256": "VARCHAR", "drive_id": "VARCHAR",

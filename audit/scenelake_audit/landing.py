@@ -18,6 +18,7 @@ from scenelake_audit.database import Database
 from scenelake_audit.histories import breaks
 from scenelake_audit.parts import PARTS, part_rows
 from scenelake_audit.report import Report
+from scenelake_audit.reviews import DECISIONS, REVIEWS, review_row
 
 _ITEMS_AT_ONCE = 5000
 OBJECT_MISSING = "object_missing"
@@ -36,10 +37,14 @@ TABLES: dict[str, dict[str, str]] = {
         "batch_id": "VARCHAR", "attempt": "BIGINT", "reason": "VARCHAR", "object_sha256": "VARCHAR",
         "decoded_uri": "VARCHAR", "duplicate_of": "VARCHAR", "release_id": "VARCHAR", "messages": "BIGINT",
     },
-    "batches": {"batch_id": "VARCHAR", "state": "VARCHAR", "attempt": "BIGINT", "lease_until_ns": "BIGINT"},
+    "batches": {
+        "batch_id": "VARCHAR", "state": "VARCHAR", "attempt": "BIGINT", "lease_until_ns": "BIGINT",
+        "created_at_ns": "BIGINT",
+    },
     "batch_drops": {"batch_id": "VARCHAR", "drop_id": "VARCHAR"},
     "locks": {"drive_id": "VARCHAR", "batch_id": "VARCHAR"},
     "parts": PARTS,
+    "reviews": REVIEWS,
 }  # fmt: skip
 
 
@@ -86,7 +91,7 @@ class LandingAudit:
             for expected, found in breaks(item.get("history") or ({},)):
                 self._report.violate("I1.history", f"drop {name} ({item.get('key')})", expected, found)
         elif kind == "BATCH":
-            rows["batches"].append((name, item.get("state"), item.get("attempt"), item.get("lease_until_ns")))
+            rows["batches"].append((name, *(item.get(c) for c in TABLES["batches"] if c != "batch_id")))
             rows["batch_drops"] += ((name, drop_id) for drop_id in item.get("drop_ids") or ())
         elif kind == "DRIVE":
             rows["locks"].append((name, item.get("batch_id")))
@@ -97,13 +102,15 @@ class LandingAudit:
                 self._report.violate(
                     "I1.item", item["pk"], "parts with their sizes", f"{type(error).__name__}: {error}"
                 )
+        elif kind in DECISIONS:
+            rows["reviews"].append(review_row(item))
         elif kind == "EVENT":
             self._report.examine("I1.event")
             if not item.get("event") or not item.get("reason"):
                 found = f"event {item.get('event')!r}, reason {item.get('reason')!r}"
                 self._report.violate("I1.event", item["pk"], "S3's name of the event, and why it was ignored", found)
         else:
-            expected = "a drop, a batch, a drive, the parts of a recording or an event"
+            expected = "a drop, a batch, a drive, the parts of a recording, an event or a review"
             self._report.violate("I1.item", item["pk"], expected, f"an item with {', '.join(sorted(item))}"[:300])
 
     def check(self) -> None:

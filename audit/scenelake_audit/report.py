@@ -24,6 +24,7 @@ CHECKS: dict[str, str] = {
     "I1.incomplete": "a recording that was built without all of its listed parts says so",
     "I1.duplicate": "a DUPLICATE names the surviving drop of the same content",
     "I1.release": "a drop's release exists",
+    "I1.review": "a review says who decided what and when, about a scene that was held back with evidence",
     "I2.account": "every built or duplicate drop has an account, of as many messages as its ledger row says, and gold "
     "holds nothing of a rejected one",
     "I2.balance": "messages in = accepted + quarantined + rejected + duplicate + unassigned + undecodable",
@@ -38,6 +39,8 @@ CHECKS: dict[str, str] = {
     "I3.ancestry": "a release's snapshots exist, descend from its parent's and are reached by the catalog's main",
     "I3.scenes": "rows of the scene table = scenes of the release, one live revision each",
     "I3.release_scene": "rows of release_scene = scenes of the release",
+    "I3.review": "a decision is followed by every later build of its drive, and nothing is released or rejected in "
+    "a person's name without one",
     "I3.splits": "neither a drive nor a cluster of duplicates straddles splits",
     "I3.keys": "no two rows share a key",
     "I3.rows": "every row of a scene's tables belongs to a live scene and to a recorded message",

@@ -16,5 +16,8 @@ DOORBELL = Asset(
 BACKLOG = Asset(name="scenelake_backlog")
 """A batch was let go of (settled or handed back), so its place and its drives are free for a waiting drop."""
 
+REVIEWS = Asset(name="scenelake_reviews")
+"""A person decided about a scene that was held back; the event's extra is the decision that stands."""
+
 GOLD = Asset(name="scenelake_gold")
 """Gold was committed; the event's extra is serialise's answer (release id, counts)."""

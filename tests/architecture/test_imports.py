@@ -10,11 +10,13 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "jobs" / "scenelake"
-STAGES = ("decode", "synchronise", "quality", "serialise", "lineage", "ledger")
+STAGES = ("decode", "synchronise", "quality", "serialise", "lineage", "ledger", "review")
 ENGINES = ("airflow", "pyspark", "boto3", "botocore", "aiobotocore", "torch", "moto")
-EDGES = ("job.py", "register_drop.py")
+EDGES = ("job.py", "register_drop.py", "desk.py")
 """Modules at the edge of a process: the only ones of a stage that may open doors."""
 
+PAGES = {"review_page.py": "scenelake.review", "report_page.py": "scenelake.report.shelf"}
+"""Plugins' pages, and what answers for them."""
 MAX_LINES = 500
 MAX_DAG_LINES = 150
 
@@ -116,7 +118,22 @@ def test_adapters_know_protocols_but_no_job_and_no_orchestrator() -> None:
 def test_plugins_know_contracts_settings_and_airflow() -> None:
     files = python_files(REPOSITORY / "plugins")
     known = ("scenelake.contracts", "scenelake.runtime.settings", "scenelake.runtime.faults")
-    assert not violations(files, ("scenelake",), except_for=known)
+    assert not violations([f for f in files if f.name not in PAGES], ("scenelake",), except_for=known)
+
+
+def test_pages_answer_by_themselves_and_nothing_imports_them_early() -> None:
+    """A person waits for a page: a process a click would cost seconds (docs/decisions/0019)."""
+    pages = [f for f in python_files(REPOSITORY / "plugins") if f.name in PAGES]
+    assert len(pages) == len(PAGES)
+    for page in pages:
+        known = ("scenelake.contracts", "scenelake.runtime.settings", PAGES[page.name])
+        assert not violations([page], ("scenelake",), except_for=known)
+    plugin = REPOSITORY / "plugins" / "scenelake_plugin.py"
+    at_import = [node for node in ast.parse(plugin.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert {ast.unparse(node) for node in at_import} == {
+        "from typing import Any, ClassVar",
+        "from airflow.plugins_manager import AirflowPlugin",
+    }, "every process of Airflow imports the plugin: import what the page needs when it is first asked"
 
 
 def test_dags_know_plugins_contracts_and_the_task_sdk() -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ import boto3
 import numpy as np
 
 from scenelake.adapters.dynamo_ledger import DynamoLedger
+from scenelake.adapters.iceberg import committer
 from scenelake.adapters.objects import read_json, s3_objects, write_json
 from scenelake.adapters.recording_writer import RecordingWriter
 from scenelake.contracts.drops import Batch, Drop, IgnoredEvent
 from scenelake.contracts.manifests import ManifestFile, manifest_bytes
 from scenelake.contracts.releases import Release
+from scenelake.contracts.reviews import Decision, Review, ReviewSource
 from scenelake.contracts.stages import DecodedDrop, DrivePlan, Stage, StageArguments, StageOutcome
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.task import DecodeTask
@@ -97,6 +99,7 @@ class SmallLake:
         self.objects = s3_objects(settings)
         self.ledger = DynamoLedger.from_settings(settings)
         self.names: dict[str, str] = {}
+        self.outcomes: dict[tuple[str, Stage], StageOutcome] = {}
         place = {"LocationConstraint": settings.region}
         self.s3.create_bucket(Bucket=settings.landing_bucket, CreateBucketConfiguration=place)
         self.s3.put_bucket_versioning(Bucket=settings.landing_bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -121,9 +124,16 @@ class SmallLake:
         assert batch is not None
         return batch
 
-    def build(self) -> Batch:
-        """Claims what is pending and takes it through every stage."""
-        batch = self.claim()
+    def build_again(self, *names: str) -> Batch:
+        """Claims drops that have ended and takes them through every stage once more."""
+        drop_ids = [self.names[name] for name in names]
+        batch = self.ledger.claim_drops(drop_ids, LIMITS, time.time_ns(), rebuild=True)
+        assert batch is not None
+        return self.build(batch)
+
+    def build(self, batch: Batch | None = None) -> Batch:
+        """Claims what is pending, where no batch is given, and takes it through every stage."""
+        batch = batch or self.claim()
         arguments = StageArguments(batch.batch_id, batch.attempt)
         decode = StageContext(Stage.DECODE, arguments, self.settings)
         lines = _decode(decode)
@@ -131,7 +141,7 @@ class SmallLake:
         for stage, function in ((Stage.SYNCHRONISE, synchronise), (Stage.QUALITY, judge), (Stage.SERIALISE, serialise)):
             context = StageContext(stage, arguments, self.settings)
             run: Callable[[StageContext], StageOutcome] = function
-            run(context)
+            self.outcomes[batch.batch_id, stage] = run(context)
             self._record(context)
         self._settle(decode, lines)
         return batch
@@ -158,6 +168,18 @@ class SmallLake:
 
     def _document(self, context: StageContext, stage: Stage, name: str) -> Any:
         return read_json(self.objects, f"{context.stage_uri(stage)}/{name}")
+
+    def held(self, reviewer: str = "ada") -> Review:
+        """What somebody says who releases the one scene that is held back, now."""
+        release = self.release()
+        found = committer(self.settings).load("quarantine")
+        assert found is not None
+        rows = found.scan(snapshot_id=release.tables["quarantine"].snapshot_id).to_arrow().to_pylist()
+        row = next(r for r in rows if r["state"] == "QUARANTINED")
+        return Review(
+            row["scene_id"], row["review_hash"], row["drive_id"], Decision.RELEASE, reviewer, "looked", time.time_ns(),
+            ReviewSource.PAGE, row["evidence_uri"],
+        )  # fmt: skip
 
     def release(self) -> Release:
         found = latest_release(self.objects, StageContext(Stage.DECODE, StageArguments("", 1), self.settings).paths)
@@ -208,4 +230,7 @@ def fill(lake: SmallLake, folder: Path) -> None:
     lake.drop("marker", "fleet/car/d7/", b"")
     landing = lake.settings.landing_bucket
     lake.s3.delete_object(Bucket=landing, Key="fleet/car/d2/b.mcap")
+    held = lake.held()
+    lake.ledger.decide(replace(held, decision=Decision.REPROCESS))
+    lake.ledger.decide(held)
     lake.ledger.record_ignored(IgnoredEvent("ObjectRemoved:DeleteMarkerCreated", "an object was deleted", 1, landing))

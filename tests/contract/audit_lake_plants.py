@@ -26,12 +26,13 @@ def plant_files_and_documents(p: Planter) -> Found:
     flipped, missing = payload["camera_frame", drives["d2"]], payload["lidar_sweep", drives["d1"]]
     data = bytearray(lake.objects.read(flipped))
     data[len(data) // 2] ^= 1
-    evidence = p.rows("quarantine")[0]
+    reviewed = next(lake.ledger.reviews_since(0)).scene_id
+    evidence = next(r for r in p.rows("quarantine") if r["scene_id"] == reviewed)
     cut = lake.ledger.get(lake.names["cut"])
     assert cut is not None
     p.edit_release(2, lambda d: d.update(parent="r00000009", merkle_root="0" * 64, attempt=9))
     p.edit_release(3, lambda d: d["delta"].update(replaced={}))
-    p.edit_release(3, lambda d: d["tables"]["qc_result"].update(snapshot_id=1))
+    p.edit_release(3, lambda d: d["tables"]["qc_measurement"].update(snapshot_id=1))
     p.edit_release(3, lambda d: d["tables"]["drive"].update(nbr_rows=99))
     p.put(flipped, bytes(data))
     p.put(missing, None)
@@ -50,7 +51,7 @@ def plant_files_and_documents(p: Planter) -> Found:
         ("I3.attempt", "r00000002, table scene, snapshot"),
         ("I3.built", lake.names["second"]),
         ("I3.delta", "r00000003 replaced"),
-        ("I3.ancestry", "qc_result"),
+        ("I3.ancestry", "qc_measurement"),
         ("I4.rows", "table drive"),
         ("I4.sha256", flipped),
         ("I4.exists", missing),
@@ -58,6 +59,7 @@ def plant_files_and_documents(p: Planter) -> Found:
         ("I4.rows", "table raw_object"),
         ("I4.orphan", "stray.parquet"),
         ("I4.tombstone", evidence["scene_id"]),
+        ("I1.review", evidence["scene_id"]),
         ("I4.tombstone", lake.names["cut"]),
         ("I2.recording", lake.names["late"]),
         ("I2.account", lake.names["first"]),
@@ -102,16 +104,22 @@ def plant_documents_that_do_not_follow(p: Planter) -> Found:
     """A table that a release loses, one that it takes from before its parent, and a release of nobody's."""
     uri = f"{p.lake.settings.lake_uri}/releases"
     first, second = (json.loads(p.lake.objects.read(f"{uri}/{number:08d}.json")) for number in (1, 2))
-    p.edit_release(3, lambda d: d["tables"].update(qc_result=first["tables"]["qc_result"]))
+    p.edit_release(3, lambda d: d["tables"].update(qc_measurement=first["tables"]["qc_measurement"]))
     p.edit_release(3, lambda d: d["tables"].pop("raw_object"))
     p.remove_item(f"BATCH#{second['batch_id']}")
     return {
         ("I3.delta", "r00000003"),
-        ("I3.ancestry", "table qc_result"),
-        ("I3.attempt", "table qc_result"),
+        ("I3.ancestry", "table qc_measurement"),
+        ("I3.attempt", "table qc_measurement"),
         ("I3.attempt", "r00000002"),
         ("I1.batch", p.lake.names["second"]),
     }
+
+
+def plant_a_build_that_claims_to_be_a_judgement(p: Planter) -> Found:
+    """A release that no batch made, and that changes scenes and more tables than those of verdicts."""
+    p.edit_release(2, lambda d: d.update(batch_id="judge-0123456789abcdef"))
+    return {("I3.attempt", "r00000002")}
 
 
 def plant_files_that_lie(p: Planter) -> Found:
@@ -146,6 +154,27 @@ def _without_a_row(parquet: bytes) -> bytes:
     lie = short[:at] + bytes(len(parquet) - len(short)) + short[at:]
     assert len(lie) == len(parquet)
     return lie
+
+
+def plant_a_release_in_the_name_of_another(p: Planter) -> Found:
+    """A held scene that counts as released by somebody who never said so, and is not in gold either."""
+    rows = p.rows("quarantine")
+    held = next(r for r in rows if r["state"] == "QUARANTINED")
+    held |= {"state": "RELEASED", "reviewer": "mallory", "decided_at_ns": 5}
+    p.commit_rows({"quarantine": rows})
+    return {("I3.review", held["scene_id"])}
+
+
+def plant_decisions_that_no_build_followed(p: Planter) -> Found:
+    """One to release that is older than the drive's last build, and one to reject a scene that is in gold."""
+    review = next(p.lake.ledger.reviews_since(0))
+    item = p.item("#".join(("REVIEW", *review.question)))
+    p.put_item({**item, "decided_at_ns": 1})
+    live = next(r for r in p.rows("scene") if r["drive_id"] == ids.drive_id("fleet", "car", "d2"))
+    about = {"scene_id": live["scene_id"], "review_hash": live["content_hash"], "of_drive_id": live["drive_id"]}
+    key = f"REVIEW#{live['scene_id']}#{live['content_hash']}"
+    p.put_item({**item, **about, "pk": key, "decision": "REJECT", "decided_at_ns": 1})
+    return {("I3.review", review.scene_id), ("I3.review", live["scene_id"])}
 
 
 def plant_rows_of_nobody(p: Planter) -> Found:
@@ -255,7 +284,10 @@ LAKE_PLANTS: list[Callable[[Planter], Found]] = [
     plant_a_second_release,
     plant_a_rejected_drop_in_gold,
     plant_documents_that_do_not_follow,
+    plant_a_build_that_claims_to_be_a_judgement,
     plant_files_that_lie,
+    plant_a_release_in_the_name_of_another,
+    plant_decisions_that_no_build_followed,
     plant_rows_of_nobody,
     plant_rows,
 ]

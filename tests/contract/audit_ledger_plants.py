@@ -35,6 +35,20 @@ LEDGER_PLANTS: dict[str, tuple[Callable[[Planter], Any], set[str]]] = {
         {"I1.event"},
     ),
     "an ignored event without a name": (lambda p: p.put_item({"pk": "EVENT#1", "reason": "a test"}), {"I1.event"}),
+    "a review by nobody": (lambda p: p.put_item({**_review(p), "reviewer": ""}), {"I1.review"}),
+    "a review that says nothing known": (lambda p: p.put_item({**_review(p), "decision": "MAYBE"}), {"I1.review"}),
+    "a request that decides": (
+        lambda p: p.put_item({**_review(p, "REPROCESS"), "decision": "RELEASE"}),
+        {"I1.review"},
+    ),
+    "a review of another scene than its key's": (
+        lambda p: p.put_item({**_review(p), "scene_id": "another"}),
+        {"I1.review"},
+    ),
+    "a review of what nobody was asked": (
+        lambda p: p.put_item({**_review(p), "evidence_uri": "s3://scenelake-quarantine/none.json"}),
+        {"I1.review"},
+    ),
     "an unknown state": (
         lambda p: p.edit_drop("first", state="DONE", state_key="DROP#DONE"),
         {"I1.state"},
@@ -150,6 +164,11 @@ def _item(p: Planter, name: str) -> dict[str, Any]:
 def _history(p: Planter, name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = _item(p, name)["history"]
     return found
+
+
+def _review(p: Planter, kind: str = "REVIEW") -> dict[str, Any]:
+    review = next(p.lake.ledger.reviews_since(0))
+    return p.item("#".join((kind, *review.question)))
 
 
 def _unregistered(p: Planter, key: str, data: bytes) -> None:

@@ -1,7 +1,8 @@
 """The ledger on one DynamoDB table.
 
 Items: ``DROP#<id>`` (with its history), ``BATCH#<id>`` (with its lease), ``DRIVE#<id>`` (exists while a batch
-holds the drive), ``PARTS#<drive>#<recording>`` (a manifest) and ``EVENT#<hash>`` (an event that announced nothing).
+holds the drive), ``PARTS#<drive>#<recording>`` (a manifest), ``EVENT#<hash>`` (an event that announced nothing),
+``REVIEW#<scene>#<hash>`` (a person's decision) and ``REPROCESS#<scene>#<hash>`` (a person's newest request).
 Indexes: ``by_state`` and ``by_drive`` in order of receipt, ``by_lease`` for lapsed batches. They lag and only
 propose; conditions decide.
 
@@ -23,6 +24,7 @@ from botocore.exceptions import ClientError
 from scenelake.adapters.aws import aws_client
 from scenelake.adapters.ledger_items import (
     IGNORED,
+    REVIEWS,
     Item,
     batch_of,
     batch_pk,
@@ -35,11 +37,15 @@ from scenelake.adapters.ledger_items import (
     parts_item,
     parts_of,
     parts_pk,
+    review_item,
+    review_of,
+    review_pk,
 )
 from scenelake.adapters.ledger_table import ConditionFailedError, LedgerTable
 from scenelake.adapters.ledger_transactions import DriveWrites, lost_ids, packed, transact, without
 from scenelake.contracts.drops import Batch, BatchState, Drop, DropState, IgnoredEvent, RecordingParts, Settlement
 from scenelake.contracts.errors import FencedError, TransientError
+from scenelake.contracts.reviews import Question, Review
 from scenelake.ledger.protocol import ClaimLimits
 from scenelake.ledger.recordings import ready
 from scenelake.ledger.selection import select
@@ -188,6 +194,22 @@ class DynamoLedger:
     def hand_back(self, batch_id: str, attempt: int, now_ns: int, failure: str | None = None) -> None:
         self._open_batch(batch_id, attempt)
         self._set_lease(batch_id, attempt, now_ns, failure)
+
+    def decide(self, review: Review) -> Review:
+        if review.decision.is_final and self._table.put_new(review_item(review)):
+            return review
+        stands = self._table.get(review_pk(review.question, is_final=True))
+        if stands is None:
+            self._table.put_newest(review_item(review), by="decided_at_ns")
+        return review_of(stands) if stands else review
+
+    def reviews(self, questions: Sequence[Question]) -> list[Review]:
+        pks = [review_pk(question, is_final=is_final) for question in questions for is_final in (True, False)]
+        return [review_of(item) for item in self._table.get_many(pks)]
+
+    def reviews_since(self, since_ns: int) -> Iterator[Review]:
+        condition, values = "state_key = :v AND received_at_ns >= :since", {":v": REVIEWS, ":since": since_ns}
+        yield from map(review_of, self._table.query("by_state", condition, values))
 
     def _proposed(self, drive_id: str) -> list[Drop]:
         """A drive's drops as the index has them, oldest first."""

@@ -12,11 +12,15 @@ from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from scenelake.contracts.drops import Batch, BatchState, Drop, DropState, IgnoredEvent, RecordingParts
 from scenelake.contracts.errors import BadInputError
+from scenelake.contracts.reviews import Decision, Question, Review, ReviewSource
 
 Item = dict[str, Any]
 
 IGNORED = "EVENT#IGNORED"
 """Key of the index ``by_state`` under which events that announced no drop are listed."""
+
+REVIEWS = "REVIEW"
+"""Key of the index ``by_state`` under which reviews are listed, by the time of their decision."""
 
 MAX_PARTS_BYTES = 390_000
 """DynamoDB's items hold 400 KB; a key is at most 1 KB, and so are the rest of a manifest's attributes together."""
@@ -39,6 +43,10 @@ def drive_pk(drive_id: str) -> str:
 
 def parts_pk(drive_id: str, recording: str) -> str:
     return f"PARTS#{drive_id}#{recording}"
+
+
+def review_pk(question: Question, *, is_final: bool) -> str:
+    return "#".join(("REVIEW" if is_final else "REPROCESS", *question))
 
 
 def key(pk: str) -> Item:
@@ -151,3 +159,24 @@ def ignored_item(event: IgnoredEvent) -> Item:
 def ignored_of(item: Item) -> IgnoredEvent:
     """An ignored event from a decoded item."""
     return IgnoredEvent(**{f.name: item[f.name] for f in fields(IgnoredEvent) if f.name in item})
+
+
+def review_item(review: Review) -> Item:
+    """A review's item. The index of a drive's drops is not to list it, so it has no ``drive_id`` attribute."""
+    item: Item = {f.name: getattr(review, f.name) for f in fields(Review) if f.name != "drive_id"}
+    return {
+        **item,
+        "pk": review_pk(review.question, is_final=review.decision.is_final),
+        "state_key": REVIEWS,
+        "received_at_ns": review.decided_at_ns,
+        "of_drive_id": review.drive_id,
+        "decision": str(review.decision),
+        "source": str(review.source),
+    }
+
+
+def review_of(item: Item) -> Review:
+    """A review from a decoded item."""
+    values = {f.name: item[f.name] for f in fields(Review) if f.name in item}
+    enums = {"decision": Decision(item["decision"]), "source": ReviewSource(item["source"])}
+    return Review(**{**values, **enums, "drive_id": item["of_drive_id"]})

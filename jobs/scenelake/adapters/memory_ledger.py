@@ -15,6 +15,7 @@ from scenelake.contracts.drops import (
     Settlement,
 )
 from scenelake.contracts.errors import FencedError
+from scenelake.contracts.reviews import Question, Review
 from scenelake.ledger.protocol import ClaimLimits
 from scenelake.ledger.recordings import ready
 from scenelake.ledger.selection import select
@@ -48,6 +49,7 @@ class MemoryLedger:
         self._drives: dict[str, str] = {}
         self._parts: dict[tuple[str, str], RecordingParts] = {}
         self._ignored: dict[IgnoredEvent, IgnoredEvent] = {}
+        self._reviews: dict[tuple[Question, bool], Review] = {}
 
     def register(self, drop: Drop) -> bool:
         with self._lock:
@@ -167,6 +169,26 @@ class MemoryLedger:
         with self._lock:
             batch = self._open_batch(batch_id, attempt)
             self._keep(replace(batch, lease_until_ns=now_ns, failure=failure, is_waiting=False))
+
+    def decide(self, review: Review) -> Review:
+        with self._lock:
+            stands = self._reviews.get((review.question, True))
+            if stands is not None:
+                return stands
+            key = (review.question, review.decision.is_final)
+            kept = self._reviews.get(key)
+            if kept is None or kept.decided_at_ns <= review.decided_at_ns:
+                self._reviews[key] = review
+            return review
+
+    def reviews(self, questions: Sequence[Question]) -> list[Review]:
+        found = (self._reviews.get((q, is_final)) for q in dict.fromkeys(questions) for is_final in (True, False))
+        return [review for review in found if review]
+
+    def reviews_since(self, since_ns: int) -> Iterator[Review]:
+        with self._lock:
+            found = sorted(self._reviews.values(), key=lambda r: r.decided_at_ns)
+        yield from (review for review in found if review.decided_at_ns >= since_ns)
 
     def _ready(self, limits: ClaimLimits, now_ns: int, drive_id: str) -> list[Drop]:
         known = list(self.drops(drive_id=drive_id))

@@ -106,11 +106,11 @@ class LakeReleaseReader:
         schema = pa.schema([field(c) for c in read])
         ids = sample_data[_ID].combine_chunks()
         parts, places, lost = [], [], []
-        for uri, at in _by_file(sample_data):
+        for uri, at in by_file(sample_data):
             rows = self._hinted(uri, sample_data["row_index"].take(at), read)
             is_right = np.zeros(len(at), bool)
             if rows is not None:
-                rows = _conformed(rows, schema)
+                rows = conformed(rows, schema)
                 is_right = np.asarray(pc.fill_null(pc.equal(rows[_ID], ids.take(at)), False))
                 parts.append(rows if is_right.all() else rows.filter(pa.array(is_right)))
                 places.append(np.asarray(at)[is_right])
@@ -167,7 +167,7 @@ class LakeReleaseReader:
     def _query(self, sql: str, parameters: list[str], columns: Sequence[str]) -> pa.Table:
         """The answer under the contract's types; columns that the release's tables lack are null."""
         found = self._connection.cursor().execute(sql, parameters).to_arrow_table()
-        return _conformed(found, pa.schema([field(c) for c in columns]))
+        return conformed(found, pa.schema([field(c) for c in columns]))
 
     def _present(self, table: str) -> frozenset[str]:
         """Columns that the table had when the release was made. Attaches the table on its first use."""
@@ -225,7 +225,7 @@ def open_release(settings: Settings, release_id: str = LATEST) -> LakeReleaseRea
     return LakeReleaseReader(settings, newest)
 
 
-def _by_file(sample_data: pa.Table) -> list[tuple[str | None, pa.Array]]:
+def by_file(sample_data: pa.Table) -> list[tuple[str | None, pa.Array]]:
     """Each payload file with the positions of its rows, ascending; files in the order of their first row."""
     encoded = sample_data["payload_file"].combine_chunks().dictionary_encode(null_encoding="encode")
     codes = np.asarray(encoded.indices)
@@ -234,7 +234,7 @@ def _by_file(sample_data: pa.Table) -> list[tuple[str | None, pa.Array]]:
     return [(encoded.dictionary[int(codes[at[0]])].as_py(), pa.array(at)) for at in np.split(order, bounds)]
 
 
-def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """The schema's columns in its types; null where the rows do not have them."""
     columns = [
         rows[f.name].cast(f.type) if f.name in rows.column_names else pa.nulls(len(rows), f.type) for f in schema

@@ -151,7 +151,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "radar_cross_section_dbsm": (_list(F32), "RCS; null when absent."),
     "amplitude_db": (_list(F32), "Amplitude of the return; null when absent."),
     # measurements of decode
-    "luma_mean": (F64, "Mean grey value, 0 to 255, of the image at an eighth of its size."),
+    "luma_mean": (F64, "Mean grey value, 0 to 255, of the image at an eighth of its size; small ones at less."),
     "luma_std": (F64, "Standard deviation of the grey values."),
     "dark_fraction": (F64, "Share of pixels that are nearly black (grey value up to 5)."),
     "bright_fraction": (F64, "Share of pixels that are nearly white (grey value from 250)."),
@@ -167,6 +167,25 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "intensity_mean": (F64, "Mean intensity as recorded; null when absent."),
     "nbr_rings": (I32, "Distinct rings; null when absent."),
     "offset_span_ns": (I64, "Time of the latest point less that of the earliest; null without per-point time."),
+    "fingerprint": (I64, "Of the payload without its message: 64 bits of BLAKE3 over its size and 16 pieces of it."),
+    "image_problem": (STR, "truncated, undecodable or decoder_warning; null when nothing was found."),
+    "tile_luma": (_list(F32), "Mean grey value of each of 6 x 8 tiles, row by row."),
+    "tile_laplacian": (_list(F32), "Mean square of the Laplacian in each of 6 x 8 tiles, row by row."),
+    "invalid_fraction": (F64, "Share of a depth image's pixels that are zero or not finite; null for others."),
+    "nbr_not_finite": (I32, "Points with a coordinate that is not finite."),
+    "nbr_silent_rings": (I32, "Rings without a point between the first and the last that has one; null without rings."),
+    "sector_counts": (
+        _list(I32),
+        "Valid points of a sample of the sweep in 4 groups of rings (of elevations without rings) x 72 sectors of 5"
+        " degrees, from -x counter-clockwise, group by group.",
+    ),
+    "range_counts": (_list(I32), "Valid points of a sample of the sweep in 32 bins of log2 range, 0.5 m to 512 m."),
+    "intensity_counts": (_list(I32), "Points of a sample in 32 half-octave bins of intensity, 2^-8 to 2^8; else null."),
+    "doppler_speed_m_s": (
+        F64,
+        "Speed of the sensor over ground that the largest part of the radial velocities agrees on; null when none.",
+    ),
+    "doppler_inlier_fraction": (F64, "Share of the detections that agree on it."),
     "names": (_list(STR), "Names of the values."),
     "units": (_list(STR), "Units of the values; null when not recorded."),
     "position": (_list(F64), "Joint positions (rad or m), or signal values in the order of names."),
@@ -214,6 +233,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "state": (STR, "QUARANTINED, RELEASED or REJECTED."),
     "reviewer": (STR, "Who decided; null until someone does."),
     "decided_at_ns": (I64, "When it was decided."),
+    "review_hash": (STR, "content_hash of the scene's own rows, whatever became of its neighbours: what is reviewed."),
     # message account (I2)
     "nbr_messages": (I64, "Messages that the recording itself counts."),
     "nbr_accepted": (I64, "In accepted scenes: rows of sample_data."),

@@ -252,7 +252,9 @@ GOLD: dict[str, Table] = {
         ),
         Table(
             "quarantine",
-            _columns("scene_id drive_id state reason evidence evidence_uri reviewer decided_at_ns drive_date"),
+            _columns(
+                "scene_id drive_id state reason evidence evidence_uri review_hash reviewer decided_at_ns drive_date"
+            ),
             ("scene_id",),
             "scene_id",
         ),
@@ -321,19 +323,21 @@ IMAGE_STATISTIC = Table(
     "image_statistic",
     _columns(
         f"{_PAYLOAD} width_px height_px payload_bytes is_progressive nbr_components jpeg_quality luma_mean luma_std"
-        " dark_fraction bright_fraction laplacian_variance perceptual_hash"
+        " dark_fraction bright_fraction laplacian_variance perceptual_hash fingerprint image_problem tile_luma"
+        " tile_laplacian invalid_fraction"
     ),
     ("sample_data_id",),
     None,
     None,
 )
-"""Measured by decode on some frames of each camera (``DecodeConfig.image_statistics_ns``)."""
+"""Measured by decode: size and fingerprint of each image, the rest of some (``DecodeConfig.image_statistics_ns``)."""
 
 POINT_STATISTIC = Table(
     "point_statistic",
     _columns(
         f"{_PAYLOAD} nbr_points nbr_invalid range_min_m range_mean_m range_max_m intensity_mean nbr_rings"
-        " offset_span_ns"
+        " offset_span_ns fingerprint nbr_not_finite nbr_silent_rings sector_counts range_counts intensity_counts"
+        " doppler_speed_m_s doppler_inlier_fraction"
     ),
     ("sample_data_id",),
     None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from scenelake.contracts.drops import Batch, Drop, DropState, IgnoredEvent, RecordingParts, Settlement
+from scenelake.contracts.reviews import Question, Review
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +104,17 @@ class Ledger(Protocol):
 
     def hand_back(self, batch_id: str, attempt: int, now_ns: int, failure: str | None = None) -> None:
         """Lets the lease lapse now, so that the next claim retries at once; ``failure`` says what went wrong."""
+        ...
+
+    def decide(self, review: Review) -> Review:
+        """Records a decision unless its question has a final one; returns the one that stands, whose ever it is. Of
+        requests to process again the newest is kept."""
+        ...
+
+    def reviews(self, questions: Sequence[Question]) -> list[Review]:
+        """Decisions and requests about these questions, as far as there are any."""
+        ...
+
+    def reviews_since(self, since_ns: int) -> Iterator[Review]:
+        """Decisions and requests made at this time or later, oldest first; one made a moment ago may be missing."""
         ...

@@ -46,7 +46,7 @@ def serialise(context: StageContext) -> StageOutcome:
     held = context.ledger.batch(arguments.batch_id)
     with ThreadPoolExecutor(config.nbr_threads) as pool:
         inputs = [_drive_input(context, plan, pool) for plan in plans]
-        drives = tuple(drive_rows(i, context.settings.quarantine_uri) for i in inputs)
+        drives = tuple(drive_rows(i, context.settings.quarantine_uri, context.ledger.reviews) for i in inputs)
         documents = [item for d in drives for item in d.evidence.items()]
         list(pool.map(lambda item: write_json(context.objects, *item), documents))
     batch = BatchCommit(
@@ -87,6 +87,7 @@ def _drive_input(context: StageContext, plan: DrivePlan, pool: ThreadPoolExecuto
         outcomes,
         _batched(alive, outcomes, tables_at),
         _undecodable(alive, outcomes, tables_at),
+        context.drive_uri(plan.drive_id, Stage.SYNCHRONISE),
     )
 
 
@@ -151,13 +152,18 @@ def _answer(
         outputs += (DatasetVersion("release", release.release_id, release.merkle_root),)
     read = {uri: o.object_sha256 for i in inputs for d, uri in i.plan.decoded.items() if (o := i.outcomes.get(d))}
     decoded = tuple(DatasetVersion(uri, o or "", o) for uri, o in sorted(read.items()))
+    honoured = sorted((r for d in drives for r in d.reviews), key=lambda r: r.question)
+    decided = tuple(
+        DatasetVersion(f"review/{r.scene_id}", f"{r.decision} by {r.reviewer} at {r.decided_at_ns}", r.review_hash)
+        for r in honoured
+    )
     result = {
         "release_id": release.release_id if release else None,
         "nbr_drops": len(drops),
         **scene_counts(drives),
         "nbr_tables": len(committed.touched),
     }
-    return StageOutcome(result, config.model_dump(), inputs=decoded, outputs=outputs)
+    return StageOutcome(result, config.model_dump(), inputs=decoded + decided, outputs=outputs)
 
 
 if __name__ == "__main__":

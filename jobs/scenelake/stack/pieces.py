@@ -74,7 +74,9 @@ def _lifecycle(properties: Properties) -> list[dict[str, Any]]:
     """CloudFormation's rules in the API's words; a reference to a number comes as text."""
     rules = []
     for rule in properties["LifecycleConfiguration"]["Rules"]:
-        api = {"ID": rule["Id"], "Status": rule["Status"], "Filter": {"Prefix": ""}}
+        api = {"ID": rule["Id"], "Status": rule["Status"], "Filter": {"Prefix": rule.get("Prefix", "")}}
+        if "ExpirationInDays" in rule:
+            api["Expiration"] = {"Days": int(rule["ExpirationInDays"])}
         for name in ("NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"):
             if name in rule:
                 api[name] = {key: int(value) for key, value in rule[name].items()}

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from moto import mock_aws
 
+from scenelake.review.questions import picture_uri
 from scenelake.runtime.settings import Settings
 from scenelake.stack.landing_zone import LandingZone, apply_pieces, create_landing_zone, drift
 from scenelake.stack.pieces import PIECES, Piece
@@ -106,6 +107,14 @@ def test_the_landing_bucket_keeps_every_version_and_announces_to_the_event_queue
     assert landing["DependsOn"] == "EventQueuePolicy", "S3 checks that it may send before it accepts a notification"
     for rule in landing["Properties"]["LifecycleConfiguration"]["Rules"]:
         assert not {"ExpirationInDays", "ExpirationDate"} & set(rule), "current raw objects never expire"
+
+
+def test_of_the_quarantine_only_pictures_expire(template: dict[str, Any]) -> None:
+    rules = template["Resources"]["QuarantineBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    evidence = "s3://q/drive/scene-0123.json"
+    prefixes = {r["Prefix"] for r in rules if {"ExpirationInDays", "ExpirationDate"} & set(r)}
+    assert prefixes == {"pictures/"}, "gold leads to the evidence documents, and the auditor looks for them"
+    assert picture_uri(evidence, "sheet.png") == "s3://q/pictures/drive/scene-0123/sheet.png"
 
 
 def test_queues_of_the_journey_redrive_to_queues_that_hold_on_longer(template: dict[str, Any]) -> None:

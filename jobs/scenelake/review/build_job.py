@@ -1,0 +1,44 @@
+"""Finds the drives that are to be built again because people decided about their scenes."""
+
+import argparse
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+from scenelake.review.desk import ReviewDesk
+from scenelake.runtime.command import run_command
+from scenelake.runtime.settings import Settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Answers ``{drives: [{drive_id, run_id, prefix, nbr_scenes}], nbr_drives}``, or the ``reason`` for none."""
+    parser = argparse.ArgumentParser(prog="scenelake-review-build", description="Lists drives to build again.")
+    parser.add_argument("--max-drives", type=int, default=20, help="drives at most (default 20)")
+    return run_command("review_build", parser, _gather, argv)
+
+
+def _gather(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    desk = ReviewDesk.open(settings)
+    found = []
+    for drive_id, scenes in sorted(desk.drives_to_build().items())[: arguments.max_drives]:
+        drops = list(desk.ledger.drops(drive_id=drive_id))
+        # The same until the drive is built: however many scenes are decided meanwhile, it is built once.
+        state = sha256("\n".join(sorted({drive_id, *(d.batch_id or "" for d in drops)})).encode()).hexdigest()[:12]
+        prefix = "/".join((drops[0].fleet, drops[0].vehicle, drops[0].drive, ""))
+        found.append(
+            {
+                "drive_id": drive_id,
+                "run_id": f"review_{drive_id[:12]}_{state}",
+                "prefix": prefix,
+                "nbr_scenes": len(scenes),
+            }
+        )
+    return {
+        "drives": found,
+        "nbr_drives": len(found),
+        "reason": None if found else "no decision waits for a build, or its drive is being built",
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
