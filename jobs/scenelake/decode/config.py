@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-DECODE_VERSION = "5"
+DECODE_VERSION = "6"
 """Version of the rules of this stage; it is part of the recipe, so a change of meaning must raise it."""
 
 MIB = 1024 * 1024
@@ -24,8 +24,9 @@ class DecodeConfig(BaseModel):
             what lies behind is lost. Recordings reach 10, a bomb 30,000.
         part_bytes: an object of more than twice that is decoded by several tasks, each of about so many bytes. It is
             part of the recipe: the parts decide which rows lie in which file.
-        image_statistics_ns: of each camera, one frame in every so many ns of ruling time is measured: two a second,
-            as often as keyframes. None measures none.
+        image_statistics_ns: of each camera, one frame in every so many ns of ruling time is measured, and each whose
+            size departs from that of the last one measured: a frame takes a good camera's whole decode time. None
+            measures none, and takes no fingerprints.
         slot_ns: length of a payload file's slot of log time, anchored at the epoch.
         row_group_bytes: payload bytes (of small tables: message bytes) that a file buffers before it writes
             a row group.
@@ -47,7 +48,7 @@ class DecodeConfig(BaseModel):
     max_message_bytes: PositiveInt = 64 * MIB
     max_inflation: PositiveInt = 200
     part_bytes: PositiveInt = 128 * MIB
-    image_statistics_ns: PositiveInt | None = 500_000_000
+    image_statistics_ns: PositiveInt | None = 1_000_000_000
     slot_ns: PositiveInt = 20_000_000_000
     row_group_bytes: PositiveInt = 32 * MIB
     buffer_bytes: PositiveInt = 96 * MIB

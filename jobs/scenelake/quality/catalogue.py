@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator
 
 from scenelake.quality import (
+    camera_checks,
     clock_checks,
     clock_fault_checks,
     decode_checks,
     imu_checks,
+    lidar_checks,
     motion_checks,
     path_checks,
     presence_checks,
+    radar_checks,
     robot_checks,
     sync_checks,
 )
@@ -19,8 +22,8 @@ from scenelake.quality.evidence import DriveFacts
 Measure = Callable[[DriveFacts], Iterator[Measurement]]
 
 _MODULES = (
-    presence_checks, clock_checks, clock_fault_checks, sync_checks, decode_checks, imu_checks, motion_checks,
-    path_checks, robot_checks,
+    presence_checks, clock_checks, clock_fault_checks, sync_checks, decode_checks, camera_checks, lidar_checks,
+    radar_checks, imu_checks, motion_checks, path_checks, robot_checks,
 )  # fmt: skip
 
 CATALOGUE: dict[str, Check] = {check.name: check for module in _MODULES for check in module.CHECKS}
