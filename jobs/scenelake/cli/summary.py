@@ -32,7 +32,8 @@ WITH native AS (
   SELECT drive_id, channel, sum(measured * nbr) / sum(nbr) AS middle, max(p99) AS p99, max(largest) AS largest
   FROM (SELECT drive_id, channel, measured, (evidence->>'nbr_reference')::DOUBLE AS nbr,
                (evidence->>'p99_abs_delta_ns')::DOUBLE AS p99, (evidence->>'max_abs_delta_ns')::DOUBLE AS largest
-        FROM qc_measurement WHERE check_name = 'sync_error' AND measured IS NOT NULL AND drive_id IN (SELECT unnest($1)))
+        FROM qc_measurement
+        WHERE check_name = 'sync_error' AND measured IS NOT NULL AND drive_id IN (SELECT unnest($1)))
   WHERE nbr > 0 GROUP BY drive_id, channel)
 SELECT drive_name AS drive, s.channel, count(*) FILTER (is_match) || ' of ' || count(*) AS matched,
        if(any_value(middle) IS NULL, 'keyframes', 'sweeps') AS "over",

@@ -1,6 +1,7 @@
 """Does the camera see, sharply, and something new every time?"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,11 @@ LOST = Check(
     "What is left is no view of most of the scene.",
     consequence=Verdict.QUARANTINE,
 )  # fmt: skip
+DEAD = Check(
+    "camera.dead", "1", "1", Bound.MAX, 0.0,
+    "1 where a camera shows nothing in the whole drive, another does, and this one is not known to have shown more.",
+    "A camera that is not there is recorded as black frames (BridgeData's fourth): the scene has the others.",
+)  # fmt: skip
 DEPTH_INVALID = Check(
     "depth.invalid", "1", "share", Bound.MAX, 0.9,
     "Share of a depth image's pixels without depth, median over the frames.",
@@ -82,7 +88,7 @@ DEPTH_INVALID = Check(
 )  # fmt: skip
 
 CHECKS = (
-    UNDECODABLE, BLACK, WHITE, SATURATED, BLUR, SHARPNESS, FROZEN, SOILED, EXPOSURE_JUMP, LOST, DEPTH_INVALID,
+    UNDECODABLE, BLACK, WHITE, SATURATED, BLUR, SHARPNESS, FROZEN, SOILED, EXPOSURE_JUMP, LOST, DEAD, DEPTH_INVALID,
 )  # fmt: skip
 
 MIN_FRAMES = 3
@@ -98,6 +104,7 @@ def measure_cameras(facts: DriveFacts) -> Iterator[Measurement]:
     """Every check of every camera whose images decode measured."""
     speeds = EgoSpeed(facts)
     changes = _changes(facts)
+    lost: dict[str, list[Measurement]] = {}
     for channel, groups in by_channel(facts, "image_statistic", Modality.CAMERA):
         period_ns = float(facts.clocks[channel].median_period_ns or 0)
         unreadable = sum(c.undecodable for o in facts.outcomes for c in o.channels if c.channel == channel)
@@ -108,11 +115,12 @@ def measure_cameras(facts: DriveFacts) -> Iterator[Measurement]:
             yield _torn(channel, frames, unreadable, period_ns)
             yield from _plain(channel, frames)
             yield _frozen(channel, frames, frozen, period_ns)
-            yield _lost(channel, frames, frozen)
+            lost.setdefault(channel, []).append(_lost(channel, frames, frozen))
             yield _exposure(channel, frames)
         yield from _saturation(facts, channel, drive)
         yield from _sharpness(facts, channel, drive)
         yield from _soiling(facts, channel, drive, moving)
+    yield from _dead_or_lost(facts, lost)
 
 
 def measure_depth(facts: DriveFacts) -> Iterator[Measurement]:
@@ -216,6 +224,18 @@ def _lost(channel: str, frames: Frames, found: tuple[BoolArray, bool]) -> Measur
     worst = np.flatnonzero(is_lost)
     evidence = {"nbr_lost": len(worst)}
     return _of(frames, channel, LOST, share, f"{_percent(share)} of the frames show nothing", evidence, worst)
+
+
+def _dead_or_lost(facts: DriveFacts, lost: Mapping[str, Sequence[Measurement]]) -> Iterator[Measurement]:
+    """What a camera lost; of one that is dead that is no loss."""
+    dead = {channel for channel, found in lost.items() if all(m.measured == 1.0 for m in found)}
+    for channel, found in lost.items():
+        usual = facts.baselines.of(channel, LOST.name)
+        is_dead = channel in dead and len(dead) < len(lost) and (usual is None or usual.median > LOST.limit)
+        for measured in found:
+            said = f"{channel} shows {'nothing' if is_dead else 'something'} in the drive"
+            yield replace(measured, check=DEAD, measured=float(is_dead), description=said)
+            yield replace(measured, measured=None, description=said) if is_dead else measured
 
 
 def _exposure(channel: str, frames: Frames) -> Measurement:

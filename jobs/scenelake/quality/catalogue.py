@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from scenelake.quality import (
+    calibration_checks,
     camera_checks,
     clock_checks,
     clock_fault_checks,
@@ -23,7 +24,7 @@ Measure = Callable[[DriveFacts], Iterator[Measurement]]
 
 _MODULES = (
     presence_checks, clock_checks, clock_fault_checks, sync_checks, decode_checks, camera_checks, lidar_checks,
-    radar_checks, imu_checks, motion_checks, path_checks, robot_checks,
+    radar_checks, imu_checks, motion_checks, path_checks, robot_checks, calibration_checks,
 )  # fmt: skip
 
 CATALOGUE: dict[str, Check] = {check.name: check for module in _MODULES for check in module.CHECKS}

@@ -85,6 +85,8 @@ class QualityPolicy(BaseModel):
         per_scale: by check; in place of the check's own number of periods that the limit is at least; 0 for none.
         consequences: by check.
         rules: for some channels; the first that fits a check and a channel decides.
+        max_calibration_keyframes: of a drive that the camera-LiDAR check reads payload of; 0 turns it off. A drive with
+            fewer than 100 of them, at least a second apart, is not looked at.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,6 +96,7 @@ class QualityPolicy(BaseModel):
     per_scale: dict[CheckName, Limit] = Field(default_factory=dict)
     consequences: dict[CheckName, Consequence] = Field(default_factory=dict)
     rules: tuple[QualityRule, ...] = ()
+    max_calibration_keyframes: int = Field(default=300, ge=0)
 
     def ruling(self, check: Check, channel: str | None, modality: str | None) -> Ruling:
         """What a check's value on a channel is held to."""

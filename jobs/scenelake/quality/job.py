@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 
 from scenelake.adapters.baselines import read_baselines
+from scenelake.adapters.calibration_keyframes import MAX_KEYFRAMES, camera_lidar_alignment
 from scenelake.adapters.objects import Objects, read_json, read_table, write_table
 from scenelake.contracts.stages import (
     ChannelClock,
@@ -17,6 +18,7 @@ from scenelake.contracts.stages import (
     StageOutcome,
 )
 from scenelake.quality.baseline import BASELINE_SCHEMA, Baselines, baselines_of
+from scenelake.quality.calibration.keyframes import ALIGNMENT
 from scenelake.quality.config import QualityPolicy
 from scenelake.quality.evidence import FACT_TABLES, UNUSED_COLUMNS, DriveFacts, in_scenes, scene_facts
 from scenelake.quality.judge import findings_of, measure, measurement_table, result_table, verdict_table
@@ -51,7 +53,8 @@ def _judge_drive(context: StageContext, policy: QualityPolicy, plan: DrivePlan, 
     """Leaves the three tables of one drive and returns the verdicts of its scenes."""
     with naming_drive(plan.drive_id):
         source = context.drive_uri(plan.drive_id, Stage.SYNCHRONISE)
-        facts = read_facts(context.objects, source, plan, baselines_of(baselines, plan.vehicle))
+        usual = baselines_of(baselines, plan.vehicle)
+        facts = read_facts(context.objects, source, plan, usual, policy.max_calibration_keyframes)
         measurements = measurement_table(measure(facts))
         results = result_table(measurements, policy)
         scene_verdicts = verdict_table([scene.scene_id for scene in facts.scenes], results)
@@ -63,7 +66,13 @@ def _judge_drive(context: StageContext, policy: QualityPolicy, plan: DrivePlan, 
     return verdicts
 
 
-def read_facts(objects: Objects, source: str, plan: DrivePlan, baselines: Baselines | None = None) -> DriveFacts:
+def read_facts(
+    objects: Objects,
+    source: str,
+    plan: DrivePlan,
+    baselines: Baselines | None = None,
+    max_keyframes: int = MAX_KEYFRAMES,
+) -> DriveFacts:
     """Reads what the checks look at of one drive."""
     clocks = [ChannelClock(**clock) for clock in read_json(objects, f"{source}/clocks.json")]
     with ThreadPoolExecutor(NBR_READERS) as pool:
@@ -86,6 +95,7 @@ def read_facts(objects: Objects, source: str, plan: DrivePlan, baselines: Baseli
         table: in_scenes([f.result() for f in read], found["sample_data"]) for table, read in files.items() if read
     }
     tables = {name: rows for name, rows in parts.items() if rows is not None}
+    tables[ALIGNMENT] = camera_lidar_alignment(objects, source, found | tables, max_keyframes)
     return DriveFacts(
         scene_facts(found["scene"], found["sample_data"]),
         {clock.channel: clock for clock in clocks},

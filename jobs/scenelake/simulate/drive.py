@@ -53,17 +53,21 @@ _MODALITIES: dict[type[Sensor], str] = {
 }
 
 
-def simulate_drive(config: DriveConfig, path: Path, *, progress: Progress | None = None) -> Path:
+def simulate_drive(
+    config: DriveConfig, path: Path, *, progress: Progress | None = None, world: World | None = None
+) -> Path:
     """Writes one drive as an MCAP file, and its truth file beside it.
 
     Args:
         path: the recording; an existing one is replaced.
         progress: is told the share that is done, about a hundred times.
+        world: in place of the one that the configuration's seed builds.
 
     Returns:
         The truth file's path.
     """
-    world = build_world(config)
+    if world is None:
+        world = build_world(config)
     with RecordingWriter(path, profile="ros2" if config.encoding == "ros2" else "") as writer:
         messages = RosMessages(writer) if config.encoding == "ros2" else FoxgloveMessages(writer)
         drive = _Drive(config, world, messages)

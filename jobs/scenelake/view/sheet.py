@@ -127,7 +127,8 @@ class _Sheet:
             return f"quality: {row['verdict']}: {row['check_name']}: {what} ({limits})"
 
         rows = self._opened.source.rows(self._opened.scene.scene_id, "qc_result", columns)
-        bad = rows.filter(pc.invert(pc.is_in(rows["verdict"], value_set=_FINE))).sort_by([("channel", "ascending")]).to_pylist()
+        bad = rows.filter(pc.invert(pc.is_in(rows["verdict"], value_set=_FINE)))
+        bad = bad.sort_by([("channel", "ascending")]).to_pylist()
         lines = [told(row) for row in bad[:_MAX_FINDINGS]]
         more = len(bad) - len(lines)
         return lines + ([f"quality: {more} more findings"] if more > 0 else [])

@@ -145,9 +145,11 @@ def drive(
 
 
 def baselines_from(measurements: list[Measurement]) -> Baselines:
-    """What the statistics in some measurements' evidence make usual."""
+    """What some measurements, and the statistics in their evidence, make usual."""
     values: dict[tuple[str, str], list[float]] = {}
     for m in measurements:
+        if m.measured is not None:
+            values.setdefault((m.channel or "", m.check.name), []).append(m.measured)
         for name, value in m.evidence.get("statistics", {}).items():
             values.setdefault((m.channel or "", f"{m.check.name}:{name}"), []).append(value)
     return Baselines(

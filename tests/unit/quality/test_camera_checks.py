@@ -56,6 +56,18 @@ def test_a_camera_that_is_black_for_most_of_the_scene_is_lost() -> None:
     assert len(worst["camera.lost"].evidence["messages"]) == 8
 
 
+def test_a_camera_that_never_shows_anything_costs_no_scene_while_another_does() -> None:
+    dead, other = camera(), camera(channel="/other")
+    for scene in dead.scenes.values():
+        _all_dark(scene, slice(None))
+    bad, _ = found(dead, other)
+    assert {"camera.black", "camera.dead"} <= bad
+    assert "camera.lost" not in bad
+    assert "camera.lost" in found(dead)[0], "the only camera of the drive"
+    known = history(camera(nbr_scenes=40), camera(nbr_scenes=40, channel="/other"))
+    assert "camera.lost" in found(dead, other, baselines=known)[0], "it used to show more"
+
+
 def test_black_of_limited_range_video_is_black_and_night_is_not() -> None:
     sensor = camera()
     columns = sensor.scenes[0]

@@ -66,7 +66,7 @@ def observed(found: list[Measurement], check: str) -> list[float]:
 def test_bridge_has_one_black_camera_in_every_episode(measured, real_data) -> None:
     """Camera 3 was not connected: its frames are all zeros. The other three show the table, the arm and the sink."""
     found = measured(next(real_data("octo_bridge_rlds").rglob("*.tfrecord*")))
-    assert failures(found) == {("camera.black", "/observation/image_3"), ("camera.lost", "/observation/image_3")}
+    assert failures(found) == {("camera.black", "/observation/image_3"), ("camera.dead", "/observation/image_3")}
     of_black = [m for m in found if m.check.name == "camera.black" and m.channel == "/observation/image_3"]
     assert [m.measured for m in of_black] == [1.0] * 25
     assert min(observed(found, "camera.sharpness")) > 0.4

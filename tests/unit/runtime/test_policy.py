@@ -89,7 +89,7 @@ def test_the_policies_in_the_documents_are_valid(
     stage_policy(SerialiseConfig, Stage.SERIALISE, str(path), objects)
 
 
-@pytest.mark.parametrize("text", [None, "", "[quality]\nversion = \"x\"\n"])
+@pytest.mark.parametrize("text", [None, "", '[quality]\nversion = "x"\n'])
 def test_without_a_table_the_defaults_rule(tmp_path: Path, objects: LocalObjects, text: str | None) -> None:
     source = ""
     if text is not None:

@@ -65,7 +65,8 @@ def test_rows_of_small_tables_have_the_time_that_rules_their_message(maker: Driv
     repaired = rows.set_column(at, rows.schema.field(at), pc.add(rows["timestamp_ns"], 7))
     tables = {**given.tables, "sample_data": repaired}
     imu = drive_rows(replace(given, tables=tables), "s3://q").rows["imu"]
-    recorded = dict(zip(*(given.batched["imu"][n].to_pylist() for n in ("sample_data_id", "timestamp_ns")), strict=True))
+    columns = (given.batched["imu"][n].to_pylist() for n in ("sample_data_id", "timestamp_ns"))
+    recorded = dict(zip(*columns, strict=True))
     assert {r["timestamp_ns"] - recorded[r["sample_data_id"]] for r in imu.to_pylist()} == {7}
     assert imu.schema == GOLD["imu"].schema
 
