@@ -10,7 +10,8 @@ from benchmarks.quality.recording import Recording, Rows, Track, definition_of
 from benchmarks.quality.rigs import DEPTH, WRIST
 
 _TYPE = "sensor_msgs/msg/Image"
-_HEIGHT, _WIDTH = 48, 64
+_HEIGHT, _WIDTH = 64, 96
+"""Those of the camera that it stands for (rigs.py), whose calibration is recorded."""
 _NOISE_MM = 3.0
 
 

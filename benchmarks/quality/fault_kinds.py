@@ -11,5 +11,8 @@ KINDS: dict[str, Kind] = {kind.name: kind for module in _MODULES for kind in mod
 OF_ROBOTS = frozenset({JOINTS, ACTIONS, EPISODES, HEAD, DEPTH})
 """Topics that robots have and cars lack."""
 
-ELSEWHERE = {"calibration.": "the trial of calibration checks plants miscalibrations of graded size"}
+ELSEWHERE = {
+    "calibration.": "the trial of calibration checks plants miscalibrations of graded size",
+    "camera.dead": "it is there or it is not, for a whole drive: tests/unit/quality/test_camera_checks.py",
+}
 """Checks, by the beginning of their names, that this trial leaves to another, and which."""
