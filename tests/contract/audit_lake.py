@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import numpy as np
+import simplejpeg
 
 from scenelake.adapters.dynamo_ledger import DynamoLedger
 from scenelake.adapters.iceberg import committer
@@ -60,14 +61,20 @@ def recording(path: Path, *, seconds: int = 30, seed: int = 0, is_camera_broken:
             if tick % 2 == 0:
                 writer.write("/imu", _imu(types, header(at_ns, "imu"), random), at_ns)
             if tick % 5 == 0:
-                jpeg = bytes((0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0, 4, 0, 6, 1)) + random.bytes(40)
-                image = np.frombuffer(b"broken" if is_camera_broken else jpeg, np.uint8)
+                image = np.frombuffer(b"broken" if is_camera_broken else _jpeg(random), np.uint8)
                 message = types["sensor_msgs/msg/CompressedImage"](header(at_ns, "camera"), "jpeg", image)
                 writer.write("/camera", message, at_ns)
                 writer.write("/lidar", _cloud(types, header(at_ns, "lidar"), random), at_ns)
             if tick % 10 == 0:
                 writer.write("/odd", types["std_msgs/msg/ColorRGBA"](1.0, 0.5, 0.0, 1.0), at_ns)
     return path.read_bytes()
+
+
+def _jpeg(random: np.random.Generator) -> bytes:
+    """A small grey picture with something in it."""
+    blocks = random.integers(0, 255, (8, 8, 1), dtype=np.uint8)
+    data: bytes = simplejpeg.encode_jpeg(np.kron(blocks, np.ones((4, 4, 1), np.uint8)), 10, "GRAY")
+    return data
 
 
 def _imu(types: Any, header: Any, random: np.random.Generator) -> Any:
@@ -214,7 +221,7 @@ def fill(lake: SmallLake, folder: Path) -> None:
     lake.drop("second", "fleet/car/d2/a.mcap", other)
     lake.drop("copy", "fleet/car/d2/b.mcap", other)
     lake.drop("dark", "fleet/car/d3/a.mcap", recording(folder / "dark.mcap", seed=3, is_camera_broken=True))
-    lake.drop("cut", "fleet/car/d4/a.mcap", recording(folder / "cut.mcap", seed=4)[:20_000])
+    lake.drop("cut", "fleet/car/d4/a.mcap", recording(folder / "cut.mcap", seed=4)[:28_000])
     lake.drop("noise", "fleet/car/d4/noise.mcap", b"this is no recording" * 10)
     lake.drop("outside", "outside.mcap", good)
     front = recording(folder / "front.mcap", seed=6, seconds=10)

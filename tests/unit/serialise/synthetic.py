@@ -228,6 +228,7 @@ class DriveMaker:
                 ],
             ),
             "unassigned": pa.Table.from_pylist(outside, UNASSIGNED_SCHEMA),
+            "qc_measurement": rows_of("qc_measurement", [{k: c[k] for k in c if k != "verdict"} for c in checks]),
             "qc_result": rows_of("qc_result", checks),
             "scene_verdict": pa.Table.from_pylist(stated, SCENE_VERDICT_SCHEMA),
         }

@@ -54,7 +54,7 @@ def test_a_batch_becomes_a_release_that_pins_every_table(lake: Lake) -> None:
     assert release.delta.added == tuple(sorted(release.scenes))
     assert set(release.tables) == {
         "drive", "raw_object", "message_account", "scene", "sample", "sample_data", "sync_index", "calibrated_sensor",
-        "camera_frame", "imu", "qc_result", "quarantine", "release_scene", "clock_fault",
+        "camera_frame", "imu", "qc_measurement", "qc_result", "quarantine", "release_scene", "clock_fault",
     }  # fmt: skip
     assert {n: p.nbr_rows for n, p in release.tables.items()} == {
         n: len(lake.table(release, n)) for n in release.tables
