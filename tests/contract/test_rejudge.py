@@ -1,6 +1,7 @@
 """Another policy judges a lake anew: a release of its own, no byte touched, and the auditor agrees."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,17 @@ from tests.contract.audit_lake import SmallLake, recording
 from tests.contract.audit_plants import Planter
 from tests.contract.catalog_server import KEYS, aws
 
+from scenelake.adapters.baselines import read_baselines
 from scenelake.adapters.iceberg import committer
 from scenelake.adapters.release_reader import open_release
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.releases import Release
+from scenelake.quality import baseline_job
+from scenelake.quality.baseline import baselines_of, version_of
 from scenelake.quality.config import QualityPolicy
 from scenelake.rejudge.run import Judgement, judge_release
+from scenelake.runtime import command
 from scenelake.runtime.settings import Settings
 from scenelake_audit.audit import audit
 from scenelake_audit.config import Depth, Lake
@@ -138,20 +143,37 @@ def test_lineage_tells_of_the_judgement(lake: SmallLake) -> None:
     assert found == {("input", parent.release_id), ("output", release.release_id)}
 
 
-def test_a_scene_that_a_person_released_stays(lake: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scenelake.rejudge import run
+def test_baselines_are_fitted_to_a_release_and_named_by_the_next_build(
+    lake: SmallLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "load_settings", lambda: lake.settings)
 
-    scene = next(iter(lake.release().scenes))
-    whole = run._restate
+    def fit(min_scenes: int) -> dict[str, Any]:
+        answer = tmp_path / "answer.json"
+        assert baseline_job.main(["--min-scenes", str(min_scenes), "--result", str(answer)]) == 0
+        found: dict[str, Any] = json.loads(answer.read_text())
+        return found
 
-    def with_a_release(*arguments: Any) -> Any:
-        found = whole(*arguments)
-        return type(found)(found.rejudged, found.before, frozenset({scene}), found.waiting)
+    made = fit(2)
+    assert made["nbr_baselines"] > 10
+    assert fit(1_000)["version"] == made["version"], "a release's baselines were written twice, or misreported"
+    paths = LakePaths(lake.settings.lake_uri)
+    assert read_baselines(lake.objects, paths, 0) is None, "a drop from before them would be judged by them"
+    uri, known = read_baselines(lake.objects, paths, time.time_ns() + 10**10) or ("", None)
+    assert (uri, version_of(known)) == (made["uri"], made["version"])
+    assert baselines_of(known, "car").of("/imu", "completeness") is not None
 
-    monkeypatch.setattr(run, "_restate", with_a_release)
-    rejudge(lake, limits={"sync_match": 2.0}, consequences={"sync_match": "reject"})
+
+def test_a_scene_that_a_person_released_stays(lake: SmallLake) -> None:
+    review = lake.held()
+    lake.ledger.decide(review)
+    lake.build_again("dark")
+    assert review.scene_id in lake.release().scenes
+    found = rejudge(lake, limits={"sync_match": 2.0}, consequences={"sync_match": "reject"})
+    assert found.release is not None
     kept = {r["scene_id"]: r["is_kept"] for r in rows(lake, "release_scene")}
-    assert {s for s, is_kept in kept.items() if is_kept} == {scene}
+    assert {s for s, is_kept in kept.items() if is_kept} == {review.scene_id}
+    assert audited(lake).is_clean, audited(lake).to_text()
 
 
 @pytest.mark.parametrize(

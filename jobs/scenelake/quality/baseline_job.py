@@ -22,6 +22,7 @@ from scenelake.contracts.paths import LakePaths
 from scenelake.quality.baseline import (
     BASELINE_SCHEMA,
     MIN_SCENES,
+    baselines_from_parquet,
     baselines_to_parquet,
     fit,
     observations,
@@ -67,7 +68,8 @@ def _fit(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     baselines = pa.concat_tables([BASELINE_SCHEMA.empty_table(), *parts])
     uri = paths.baselines(release.number)
     if not objects.write_if_absent(uri, baselines_to_parquet(baselines).to_pybytes()):
-        log.info("the release has baselines already", extra={"uri": uri})
+        log.info("the release has baselines already, which stay", extra={"uri": uri})
+        baselines = baselines_from_parquet(pa.py_buffer(objects.read(uri)), uri)
     return {
         "uri": uri,
         "release_id": release.release_id,
