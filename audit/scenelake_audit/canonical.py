@@ -29,6 +29,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "imu": ("sample_data_id",),
     "language": ("sample_data_id",),
     "radar_track": ("sample_data_id", "track_id"),
+    "redaction": ("sample_data_id",),
     "robot_state": ("sample_data_id",),
     "sample": ("sample_id",),
     "sample_data": ("sample_data_id",),

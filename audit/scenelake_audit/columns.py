@@ -42,9 +42,9 @@ COLUMNS: dict[str, dict[str, str]] = {
 
 BATCHED = (
     "imu", "gnss", "ego_pose", "robot_state", "action", "language", "episode", "can_frame", "radar_track",
-    "annotation", "transform", "gnss_raw", "text_log",
+    "annotation", "transform", "gnss_raw", "text_log", "redaction",
 )  # fmt: skip
-"""Payload tables whose rows lie in one file per batch."""
+"""Tables whose rows are of single messages and lie in one file per batch."""
 
 _BATCHED_COLUMNS = {"sample_data_id": "VARCHAR", "scene_id": "VARCHAR", "drive_id": "VARCHAR"}
 

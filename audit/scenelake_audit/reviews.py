@@ -14,7 +14,7 @@ DECISIONS = {"REVIEW": frozenset({"RELEASE", "REJECT"}), "REPROCESS": frozenset(
 
 REVIEWS = {
     "pk": "VARCHAR", "scene_id": "VARCHAR", "review_hash": "VARCHAR", "drive_id": "VARCHAR", "decision": "VARCHAR",
-    "reviewer": "VARCHAR", "decided_at_ns": "BIGINT", "evidence_uri": "VARCHAR",
+    "reviewer": "VARCHAR", "decided_at_ns": "BIGINT", "evidence_uri": "VARCHAR", "received_at_ns": "BIGINT",
 }  # fmt: skip
 """Columns of the table ``reviews``."""
 
@@ -94,7 +94,7 @@ class ReviewAudit:
             yield scene_id, f"in gold, as {reviewer} released it", "not in gold"
 
     def _ignored(self) -> Iterator[_Finding]:
-        """Decisions that the drive's last build, which began after them, did not follow."""
+        """Decisions that the drive's last build, which began when they were on record, did not follow."""
         sql = """
             SELECT r.scene_id, r.decision, r.reviewer, q.state, s.scene_id FROM reviews r
             LEFT JOIN quarantine q ON (q.scene_id, q.review_hash) = (r.scene_id, r.review_hash)
@@ -103,7 +103,8 @@ class ReviewAudit:
             AND (q.state <> CASE r.decision WHEN 'RELEASE' THEN 'RELEASED' ELSE 'REJECTED' END
                 OR (r.decision = 'REJECT' AND s.scene_id IS NOT NULL))
             AND EXISTS (SELECT 1 FROM drops d JOIN batches b USING (batch_id) WHERE d.drive_id = r.drive_id
-                AND d.state = 'BUILT' AND b.state = 'CLOSED' AND b.created_at_ns > r.decided_at_ns + ?)
+                AND d.state = 'BUILT' AND b.state = 'CLOSED'
+                AND b.created_at_ns > greatest(r.decided_at_ns, r.received_at_ns) + ?)
         """
         grace_ns = int(self._depth.event_grace_seconds * 1e9)
         for scene_id, decision, reviewer, state, in_gold in self._db.rows(sql, [grace_ns]):

@@ -121,17 +121,24 @@ class Broken(OutOfReach):
     error = RuntimeError
 
 
+class Misconfigured(OutOfReach):
+    error = ConfigurationError
+
+
 @pytest.mark.spark
-@pytest.mark.parametrize(("storage", "expected"), [(OutOfReach, TransientError), (Broken, Exception)])
+@pytest.mark.parametrize(
+    ("storage", "expected"),
+    [(OutOfReach, TransientError), (Misconfigured, ConfigurationError), (Broken, Exception)],
+)
 def test_an_outage_stays_one_on_its_way_through_spark(
     session: SparkSession, tmp_path: Path, storage: type[LocalObjects], expected: type[Exception]
 ) -> None:
-    """A bug ends the batch's attempt; an outage is worth another try of the stage."""
+    """A bug ends the batch's attempt; an outage is worth another try of the stage; a setting needs a person."""
     drop = _drop(LocalObjects(tmp_path), "good.mcap", b"data")
     task = DecodeTask(partial(storage, tmp_path), LakePaths("s3://lake"), DecodeConfig(), "recipe")
     with pytest.raises(expected, match=r"good\.mcap: out of reach") as caught:
         decode_drops(session, [drop], task)
-    assert isinstance(caught.value, TransientError) == (expected is TransientError)
+    assert isinstance(caught.value, (TransientError, ConfigurationError)) == (expected is not Exception)
 
 
 class BrokenFor(LocalObjects):

@@ -15,7 +15,7 @@ from scenelake.adapters.payload_rows import PayloadRows, in_order
 from scenelake.adapters.release_reader import by_file, conformed
 from scenelake.contracts.columns import field
 from scenelake.contracts.errors import BadInputError
-from scenelake.contracts.modalities import BATCHED_TABLES
+from scenelake.contracts.modalities import BATCHED_TABLES, NOTE_TABLES
 from scenelake.contracts.releases import Release
 from scenelake.contracts.stages import DropOutcome
 from scenelake.contracts.tables import GOLD, decoded_schema
@@ -81,7 +81,7 @@ class HeldSceneReader:
             return pa.concat_tables([self._batched(table), self._synchronised(table)])
         if table in _OF_SYNCHRONISE:
             return self._synchronised(table)
-        return self._batched(table) if table in BATCHED_TABLES else schema.empty_table()
+        return self._batched(table) if table in (*BATCHED_TABLES, *NOTE_TABLES) else schema.empty_table()
 
     def _synchronised(self, table: str) -> pa.Table:
         rows = conform(

@@ -91,3 +91,6 @@ BATCHED_TABLES = (
     "transform",
 )
 """Payload tables whose rows are small: decode keeps them beside its index, serialise writes one file per batch."""
+
+NOTE_TABLES = ("redaction",)
+"""What decode notes of a message beside its payload; the rows travel like those of ``BATCHED_TABLES``."""

@@ -143,3 +143,14 @@ class LakePaths:
     def reconciliation(self, run_id: str) -> str:
         """Folder of what one run of the reconciler, the audit or the sweep reports."""
         return f"{self.lake}/work/reconcile/{_NOT_IN_A_NAME.sub('_', run_id)}"
+
+
+@dataclass(frozen=True, slots=True)
+class RestrictedPaths(LakePaths):
+    """The lake as originals of redacted frames see it: payload files outside gold, under a prefix with its own access
+    and its own lifecycle (deploy/landing_zone.yaml)."""
+
+    def payload_file(self, table: str, drive_date: str, object_sha256: str, slot: int, part: int, recipe: str) -> str:
+        """Path of originals of one object and slot."""
+        name = f"{slot}-{part:03d}-{recipe[:8]}.parquet"
+        return f"{self.lake}/restricted/{table}/drive_date={drive_date}/{object_sha256[:32]}/{name}"

@@ -1,7 +1,9 @@
 """What people decide about scenes that were held back, as the ledger keeps it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+MAX_NOTE_CHARACTERS = 2000
 
 Question = tuple[str, str]
 """What a decision is about: ``(scene_id, review_hash)``. Late data makes a new revision, and so a new question."""
@@ -36,6 +38,8 @@ class Review:
     Attributes:
         review_hash: content hash of the scene's own rows, whatever became of its neighbours.
         evidence_uri: the document that the reviewer was shown.
+        recorded_at_ns: when it was put on record, where that is known to be later than it was decided: no build before
+            that can have followed it. Says nothing about the decision itself, so two that differ in it are the same.
     """
 
     scene_id: str
@@ -47,6 +51,11 @@ class Review:
     decided_at_ns: int
     source: ReviewSource
     evidence_uri: str
+    recorded_at_ns: int | None = field(default=None, compare=False)
+
+    @property
+    def on_record_since_ns(self) -> int:
+        return self.decided_at_ns if self.recorded_at_ns is None else self.recorded_at_ns
 
     @property
     def question(self) -> Question:

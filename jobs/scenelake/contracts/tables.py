@@ -233,6 +233,15 @@ GOLD: dict[str, Table] = {
             "scene_id",
         ),
         Table(
+            "redaction",
+            _columns(
+                f"{_BATCHED} redaction_status reason redaction_method detector_sha256 nbr_regions region_px"
+                " region_score region_label image_hash"
+            ),
+            ("sample_data_id",),
+            "scene_id",
+        ),
+        Table(
             "qc_measurement",
             _columns(
                 "scene_id drive_id channel modality check_name check_version measured scale description evidence"

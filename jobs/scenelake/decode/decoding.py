@@ -1,6 +1,7 @@
 """One object on its way into files: every message read, decoded, written and indexed."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -8,11 +9,11 @@ from typing import Self
 import numpy as np
 
 from scenelake.contracts.modalities import PAYLOAD_TABLE, SLOTTED_TABLES, MessageStatus, Modality
-from scenelake.contracts.paths import LakePaths
+from scenelake.contracts.paths import LakePaths, RestrictedPaths
 from scenelake.contracts.stages import Problem
 from scenelake.contracts.tables import CALIBRATION, MESSAGE_INDEX
 from scenelake.decode.channels import ChannelDecoder
-from scenelake.decode.config import DecodeConfig
+from scenelake.decode.config import MIB, DecodeConfig
 from scenelake.decode.formats.block_groups import grouped
 from scenelake.decode.formats.blocks import Block, Definition, Findings, Part, Reader
 from scenelake.decode.formats.cdr_columns import TextColumn
@@ -22,10 +23,15 @@ from scenelake.decode.measured_rows import MeasuredRows
 from scenelake.decode.parts import ChannelTally, PartOutcome
 from scenelake.decode.payload_files import PayloadFiles
 from scenelake.decode.pieces import Piece
+from scenelake.decode.privacy.examine import Guard
+from scenelake.decode.privacy.pieces import PrivacyFilter
 from scenelake.decode.sinks import Sink
 from scenelake.decode.small_tables import SmallTables, written_schema
 
 log = logging.getLogger(__name__)
+
+_ORIGINALS = {"row_group_bytes": 8 * MIB, "buffer_bytes": 16 * MIB, "max_open_files": 4}
+"""Bounds of the files of originals, which are few beside the payload files."""
 
 
 @dataclass(slots=True)
@@ -56,6 +62,7 @@ class Decoding:
         scratch: Path,
         folder: str,
         part: int | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._object_sha256 = object_sha256
         self._config = config
@@ -65,6 +72,12 @@ class Decoding:
         self._tallies: dict[str, _Tally] = {}
         self._index = IndexRows(object_sha256, self._tables)
         self._measured = MeasuredRows(self._tables, config.image_statistics_ns)
+        self._privacy: PrivacyFilter | None = None
+        if guard is not None:
+            apart, kept = scratch / "originals", config.model_copy(update=_ORIGINALS)
+            apart.mkdir()
+            originals = PayloadFiles(object_sha256, recipe, kept, RestrictedPaths(paths.lake), sink, apart, part)
+            self._privacy = PrivacyFilter(guard, object_sha256, self._tables, originals)
         self._start_ns: int | None = None
         self._last_ns: int | None = None
         self._findings = Findings()
@@ -75,6 +88,8 @@ class Decoding:
 
     def __exit__(self, *_: object) -> None:
         self._payloads.abandon()
+        if self._privacy is not None:
+            self._privacy.abandon()
         self._tables.abandon()
 
     @property
@@ -95,6 +110,8 @@ class Decoding:
             self._take(block)
         self._index.close()
         self._measured.close()
+        if self._privacy is not None:
+            self._privacy.close()
         is_unusable = part is None and self._start_ns is None and "dataset" not in findings.metadata
         return PartOutcome(
             number=part.number if part else None,
@@ -114,8 +131,16 @@ class Decoding:
             decoder = self._decoder(definition)
             tally = self._tally(decoder)
             tally.payload_bytes += int((block.exclusive_end[rows] - block.start[rows]).sum())
-            run = [(piece, *self._write(block, decoder, tally, piece)) for piece in decoder.decode(block, rows)]
+            run = [(piece, *self._write(block, decoder, tally, piece)) for piece in self._pieces(block, decoder, rows)]
             self._index.add(block, decoder.channel.topic, decoder.schema_name, run)
+
+    def _pieces(self, block: Block, decoder: ChannelDecoder, rows: np.ndarray) -> Iterator[Piece]:
+        """The run's pieces, past the detector where there is one."""
+        for piece in decoder.decode(block, rows):
+            if self._privacy is None:
+                yield piece
+            else:
+                yield from self._privacy.pieces(block, decoder, piece)
 
     def _decoder(self, definition: Definition) -> ChannelDecoder:
         channel_id = definition.channel.channel_id
@@ -171,6 +196,8 @@ class Decoding:
             self._measured.take(table, row)
             codes.append(files.setdefault(uri, len(files)))
             row_index.append(at)
+        # The run goes on for as long as its block; redacted frames need not.
+        piece.large = None
         return Placement(table, TextColumn(list(files), np.array(codes, np.int32)), np.array(row_index, np.int64))
 
     def _channel_tallies(self, findings: Findings) -> tuple[ChannelTally, ...]:

@@ -15,6 +15,7 @@ from scenelake.decode.formats.blocks import Part, Source
 from scenelake.decode.formats.open import open_reader
 from scenelake.decode.formats.siblings import Siblings
 from scenelake.decode.parts import PartOutcome, merge_parts
+from scenelake.decode.privacy.examine import Guard
 from scenelake.decode.sinks import Sink
 
 OUTCOME_FILE = "outcome.json"
@@ -30,16 +31,20 @@ def decode_object(
     sink: Sink,
     paths: LakePaths,
     siblings: Siblings | None = None,
+    guard: Guard | None = None,
 ) -> DropOutcome:
     """Decodes an object and writes everything that decode leaves, ``outcome.json`` last.
 
     A bad object does not raise: its outcome is REJECTED with the reason, the URI and the byte. The same
     object and recipe give the same files, byte for byte.
+
+    Args:
+        guard: what camera frames are examined with before they are written; None leaves them as recorded.
     """
     folder = paths.decoded(recipe, drop.drop_id)
     with (
         tempfile.TemporaryDirectory(prefix="scenelake-decode-") as scratch,
-        Decoding(object_sha256, recipe, config, paths, sink, Path(scratch), folder) as decoding,
+        Decoding(object_sha256, recipe, config, paths, sink, Path(scratch), folder, guard=guard) as decoding,
     ):
         try:
             whole = decoding.run(open_reader(source, config, name_in_drive(drop), siblings))
@@ -64,6 +69,7 @@ def decode_part(
     sink: Sink,
     paths: LakePaths,
     siblings: Siblings | None = None,
+    guard: Guard | None = None,
 ) -> PartOutcome:
     """Decodes one part of an object and writes its files, ``part-<number>.json`` last.
 
@@ -74,7 +80,7 @@ def decode_part(
     folder = paths.decoded(recipe, drop.drop_id)
     with (
         tempfile.TemporaryDirectory(prefix="scenelake-part-") as scratch,
-        Decoding(object_sha256, recipe, config, paths, sink, Path(scratch), folder, part.number) as decoding,
+        Decoding(object_sha256, recipe, config, paths, sink, Path(scratch), folder, part.number, guard) as decoding,
     ):
         outcome = decoding.run(open_reader(source, config, name_in_drive(drop), siblings), part)
     sink.write(part_uri(folder, part.number), json.dumps(outcome.to_json(), indent=1, sort_keys=True).encode())

@@ -22,7 +22,7 @@ from scenelake.adapters.objects import Objects, read_json, shared_s3_objects, wr
 from scenelake.adapters.spark import effective_conf, spark_session
 from scenelake.contracts import ids
 from scenelake.contracts.drops import Drop, DropState
-from scenelake.contracts.errors import TransientError
+from scenelake.contracts.errors import ConfigurationError, TransientError
 from scenelake.contracts.ids import MERKLE_BLOCK_BYTES, merkle_root
 from scenelake.contracts.manifests import CHECKSUM_MISMATCH
 from scenelake.contracts.paths import LakePaths
@@ -39,9 +39,12 @@ from scenelake.decode.config import DECODE_VERSION, DecodeConfig
 from scenelake.decode.fetch import nbr_blocks
 from scenelake.decode.manifests import Listing, judged_by_manifests, listing
 from scenelake.decode.parts import PartOutcome
+from scenelake.decode.privacy.config import PrivacyPolicy
+from scenelake.decode.privacy.loading import library_versions, loaded_detector
 from scenelake.decode.task import BlockRange, DecodeTask, PartOfDrop, SplitPlan, Storage
 from scenelake.ledger.protocol import Ledger
 from scenelake.runtime.job import StageContext, run_stage
+from scenelake.runtime.policy import PRIVACY
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +55,10 @@ DROP_OVERHEAD_BYTES = 1024**2
 """A drop of a few kilobytes takes about as long as a megabyte of a large one."""
 
 
-def decode_params(config: DecodeConfig) -> JsonObject:
+def decode_params(config: DecodeConfig, privacy: PrivacyPolicy | None = None) -> JsonObject:
     """The resolved configuration of the stage, and the library that writes its bytes; its hash is the recipe."""
-    return {"stage": str(Stage.DECODE), "version": DECODE_VERSION, "pyarrow": pa.__version__, **config.model_dump()}
+    params = {"stage": str(Stage.DECODE), "version": DECODE_VERSION, "pyarrow": pa.__version__, **config.model_dump()}
+    return params if privacy is None else {**params, "privacy": {**privacy.params(), **library_versions()}}
 
 
 def decode_drops(session: SparkSession, drops: Sequence[Drop], task: DecodeTask) -> list[DropOutcome]:
@@ -64,7 +68,7 @@ def decode_drops(session: SparkSession, drops: Sequence[Drop], task: DecodeTask)
     rows carry the hash, so it must be known first), and then the parts are decoded.
 
     Raises:
-        TransientError: when that is what a task ended with, every time that Spark tried it.
+        TransientError, ConfigurationError: when that is what a task ended with, every time that Spark tried it.
     """
     spark = session.sparkContext
     large = [drop for drop in drops if drop.size_bytes > 2 * task.config.part_bytes]
@@ -121,11 +125,12 @@ def _run(spark: SparkContext, packs: Sequence[Sequence[Any]], function: Callable
         return list(tasks.collect())
     except (Py4JError, PySparkException) as error:
         # Spark hands on a worker's exception as text.
-        name = f"{TransientError.__module__}.{TransientError.__qualname__}: "
-        said = next((line for line in str(error).splitlines() if line.strip().startswith(name)), None)
-        if said is None:
-            raise
-        raise TransientError(said.strip().removeprefix(name)) from error
+        for kind in (TransientError, ConfigurationError):
+            name = f"{kind.__module__}.{kind.__qualname__}: "
+            said = next((line for line in str(error).splitlines() if line.strip().startswith(name)), None)
+            if said is not None:
+                raise kind(said.strip().removeprefix(name)) from error
+        raise
 
 
 def pack_drops(drops: Sequence[Drop], nbr_cores: int) -> list[list[Drop]]:
@@ -153,12 +158,16 @@ def decode_batch(context: StageContext) -> StageOutcome:
     """Decodes the batch's drops and leaves ``drops.json`` in the stage's folder."""
     config = DecodeConfig()
     storage: Callable[[], Storage] = partial(shared_s3_objects, context.settings)
-    params = decode_params(config)
-    task = DecodeTask(storage, context.paths, config, ids.recipe(params))
+    privacy = context.optional_policy(PrivacyPolicy, PRIVACY)
+    params = decode_params(config, privacy)
+    task = DecodeTask(storage, context.paths, config, ids.recipe(params), privacy)
     drops_uri = f"{context.stage_uri()}/{DROPS_FILE}"
     if not context.drops:
         write_json(context.objects, drops_uri, [])
         return StageOutcome(result={"drops": 0}, params=params)
+    if privacy is not None:
+        # A detector that is not what the policy says stops the stage here, before there are tasks to stop.
+        loaded_detector(privacy, context.objects)
     outcomes, conf = _outcomes(context, task)
     lines = drop_lines(context, outcomes)
     write_json(context.objects, drops_uri, [asdict(line) for line in lines])

@@ -42,3 +42,27 @@ class Piece:
     width_px: np.ndarray | None = None
     height_px: np.ndarray | None = None
     is_random_access: np.ndarray | None = None
+
+    def part(self, at: np.ndarray) -> "Piece":
+        """The messages at these positions, without their rows of a table.
+
+        Args:
+            at: (n,) int64, ascending positions in the piece.
+        """
+        return Piece(
+            self.rows[at],
+            self.status,
+            self.modality,
+            reason={i: self.reason[k] for i, k in enumerate(at.tolist()) if k in self.reason},
+            stamp_ns=_at(self.stamp_ns, at),
+            has_stamp=_at(self.has_stamp, at),
+            frame=None if self.frame is None else TextColumn(self.frame.values, self.frame.codes[at]),
+            nbr_points=_at(self.nbr_points, at),
+            width_px=_at(self.width_px, at),
+            height_px=_at(self.height_px, at),
+            is_random_access=_at(self.is_random_access, at),
+        )
+
+
+def _at(values: np.ndarray | None, at: np.ndarray) -> np.ndarray | None:
+    return None if values is None else values[at]

@@ -30,6 +30,9 @@ from scenelake.decode.formats.blocks import Part, PlanContradictedError
 from scenelake.decode.formats.open import open_reader
 from scenelake.decode.manifests import decode_manifest
 from scenelake.decode.parts import PartOutcome, merge_parts
+from scenelake.decode.privacy.config import PrivacyPolicy
+from scenelake.decode.privacy.examine import Guard
+from scenelake.decode.privacy.loading import loaded_detector
 from scenelake.decode.sinks import Sink
 
 log = logging.getLogger(__name__)
@@ -74,12 +77,14 @@ class DecodeTask:
 
     Attributes:
         storage: makes the storage client where the task runs; it must pickle.
+        privacy: what is done about faces and number plates; None does nothing. ``recipe`` must tell it.
     """
 
     storage: Callable[[], Storage]
     paths: LakePaths
     config: DecodeConfig
     recipe: str
+    privacy: PrivacyPolicy | None = None
 
     def __call__(self, drop: Drop) -> DropOutcome:
         """Raises whatever is not the data's fault, so that the engine retries the task."""
@@ -156,6 +161,7 @@ class DecodeTask:
                     sink=storage,
                     paths=self.paths,
                     siblings=siblings,
+                    guard=self._guard(storage),
                 )
             except (PlanContradictedError, BadInputError) as error:
                 log.warning("the object is read whole: %s", error, extra={"drop_id": item.drop.drop_id})
@@ -168,6 +174,9 @@ class DecodeTask:
         )
         write_outcome(self.storage(), self.paths.decoded(self.recipe, plan.drop.drop_id), outcome)
         return outcome
+
+    def _guard(self, storage: Storage) -> Guard | None:
+        return None if self.privacy is None else Guard(self.privacy, loaded_detector(self.privacy, storage))
 
     def _settled(self, storage: Storage, drop: Drop) -> tuple[str, DropOutcome | None]:
         """The recipe for a drop, and the outcome that an earlier attempt left by it.
@@ -205,6 +214,7 @@ class DecodeTask:
                         sink=storage,
                         paths=self.paths,
                         siblings=siblings,
+                        guard=self._guard(storage),
                     )
         except BadInputError as error:
             return write_rejection(storage, self.paths, drop, recipe, error)

@@ -24,7 +24,7 @@ from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.stages import Stage, StageArguments, StageOutcome, StageRecord
 from scenelake.runtime.faults import now_ns
 from scenelake.runtime.logs import configure_logging
-from scenelake.runtime.policy import Model, stage_policy
+from scenelake.runtime.policy import Model, optional_policy, stage_policy
 from scenelake.runtime.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,10 @@ class StageContext:
     def policy(self, model: type[Model]) -> Model:
         """This stage's settings, by the team's policy file where there is one."""
         return stage_policy(model, self.stage, self.settings.policy, self.objects)
+
+    def optional_policy(self, model: type[Model], table: str) -> Model | None:
+        """A table of the team's policy file that stands for something to be done; None where it is not there."""
+        return optional_policy(model, table, self.settings.policy, self.objects)
 
     def stage_uri(self, stage: Stage | None = None) -> str:
         """Folder of this attempt's output of a stage (this one by default)."""

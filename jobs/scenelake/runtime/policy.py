@@ -10,8 +10,10 @@ from scenelake.adapters.objects import Objects
 from scenelake.contracts.errors import ConfigurationError
 from scenelake.contracts.stages import Stage
 
-STAGES = (Stage.SYNCHRONISE, Stage.QUALITY, Stage.SERIALISE)
-"""Stages that have a table in the file."""
+PRIVACY = "privacy"
+"""The table of what decode does about faces and number plates; without it, nothing."""
+TABLES = (str(Stage.SYNCHRONISE), str(Stage.QUALITY), str(Stage.SERIALISE), PRIVACY)
+"""Tables that the file may have: stages', and others'."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,16 +31,34 @@ def stage_policy(model: type[Model], stage: Stage, source: str, objects: Objects
     """
     if not source:
         return model()
+    return _checked(model, stage, _known_tables(source, objects).get(stage, {}), source)
+
+
+def optional_policy(model: type[Model], table: str, source: str, objects: Objects) -> Model | None:
+    """A table that stands for something to be done, as ``stage_policy`` reads one; None where it is not there.
+
+    Raises:
+        ConfigurationError: see ``stage_policy``.
+    """
+    tables = _known_tables(source, objects) if source else {}
+    return _checked(model, table, tables[table], source) if table in tables else None
+
+
+def _known_tables(source: str, objects: Objects) -> dict[str, Any]:
     tables = _tables(source, objects)
-    unknown = sorted(set(tables) - set(STAGES))
+    unknown = sorted(set(tables) - set(TABLES))
     if unknown:
         raise ConfigurationError(
-            f"{source}: unknown table or key {', '.join(unknown)}; the file has tables [{'], ['.join(STAGES)}]"
+            f"{source}: unknown table or key {', '.join(unknown)}; the file has tables [{'], ['.join(TABLES)}]"
         )
+    return tables
+
+
+def _checked(model: type[Model], table: str, values: Any, source: str) -> Model:
     try:
-        return model.model_validate(tables.get(stage, {}))
+        return model.model_validate(values)
     except ValidationError as error:
-        found = (f"{_place(stage, e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors())
+        found = (f"{_place(table, e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors())
         raise ConfigurationError(f"{source}: {'; '.join(found)}") from error
 
 
@@ -56,9 +76,9 @@ def _tables(source: str, objects: Objects) -> dict[str, Any]:
         raise ConfigurationError(f"policy (SCENELAKE_POLICY): {source} cannot be read: {error}") from error
     try:
         return tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{source}: no TOML: {error}") from error
 
 
-def _place(stage: Stage, location: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, (stage, *location)))
+def _place(table: str, location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, (table, *location)))

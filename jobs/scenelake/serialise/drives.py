@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scenelake.contracts.errors import ScenelakeError
-from scenelake.contracts.modalities import BATCHED_TABLES, SLOTTED_TABLES
+from scenelake.contracts.modalities import BATCHED_TABLES, NOTE_TABLES, SLOTTED_TABLES
 from scenelake.contracts.reviews import Question, Review
 from scenelake.contracts.stages import DrivePlan, DropOutcome, PayloadFile
 from scenelake.contracts.tables import GOLD
@@ -16,7 +16,7 @@ from scenelake.serialise.accounts import ACCEPTED_VERDICTS, Accounts, message_ac
 from scenelake.serialise.canonical import conform, scene_hashes
 from scenelake.serialise.quarantine import quarantine_rows, reviewed
 
-SCENE_TABLES = ("scene", "sample", "sample_data", "sync_index", *BATCHED_TABLES)
+SCENE_TABLES = ("scene", "sample", "sample_data", "sync_index", *BATCHED_TABLES, *NOTE_TABLES)
 """Tables whose rows are a scene's content."""
 
 DRIVE_TABLES = (

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from scenelake.adapters.iceberg import committer
 from scenelake.adapters.objects import read_json, read_table, write_json
 from scenelake.contracts import ids
-from scenelake.contracts.modalities import BATCHED_TABLES, MessageStatus
+from scenelake.contracts.modalities import BATCHED_TABLES, NOTE_TABLES, MessageStatus
 from scenelake.contracts.stages import (
     DatasetVersion,
     DecodedDrop,
@@ -98,7 +98,7 @@ def _batched(
         (name, file)
         for drop, uri in alive.items()
         for name in outcomes[drop].tables
-        if name in BATCHED_TABLES
+        if name in (*BATCHED_TABLES, *NOTE_TABLES)
         for file in outcomes[drop].files(uri, name)
     ]
     parts = tables_at([file for _, file in wanted])

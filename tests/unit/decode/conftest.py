@@ -23,6 +23,7 @@ from scenelake.contracts.stages import DropOutcome
 from scenelake.decode.config import DecodeConfig
 from scenelake.decode.drop import decode_object
 from scenelake.decode.formats.sources import FileSource
+from scenelake.decode.privacy.examine import Guard
 
 T0_NS = 1_700_000_000_000_000_000
 RECIPE = "0123456789abcdef"
@@ -158,7 +159,7 @@ def decode(tmp_path: Path) -> Callable[..., Result]:
     """Decodes a file into a fresh local lake."""
     count = 0
 
-    def run(path: Path, config: DecodeConfig | None = None) -> Result:
+    def run(path: Path, config: DecodeConfig | None = None, guard: Guard | None = None) -> Result:
         nonlocal count
         count += 1
         objects = LocalObjects(tmp_path / f"objects-{count}")
@@ -172,6 +173,7 @@ def decode(tmp_path: Path) -> Callable[..., Result]:
                 config=config or DecodeConfig(),
                 sink=objects,
                 paths=LakePaths("s3://lake"),
+                guard=guard,
             )
         folder_uri = LakePaths("s3://lake").decoded(RECIPE, drop.drop_id)
         stored = DropOutcome.from_json(json.loads(objects.read(f"{folder_uri}/outcome.json")))

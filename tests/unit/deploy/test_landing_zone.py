@@ -8,6 +8,7 @@ import pytest
 import yaml
 from moto import mock_aws
 
+from scenelake.contracts.paths import LakePaths, RestrictedPaths
 from scenelake.review.questions import picture_uri
 from scenelake.runtime.settings import Settings
 from scenelake.stack.landing_zone import LandingZone, apply_pieces, create_landing_zone, drift
@@ -115,6 +116,16 @@ def test_of_the_quarantine_only_pictures_expire(template: dict[str, Any]) -> Non
     prefixes = {r["Prefix"] for r in rules if {"ExpirationInDays", "ExpirationDate"} & set(r)}
     assert prefixes == {"pictures/"}, "gold leads to the evidence documents, and the auditor looks for them"
     assert picture_uri(evidence, "sheet.png") == "s3://q/pictures/drive/scene-0123/sheet.png"
+
+
+def test_of_the_lake_only_originals_of_redacted_frames_expire(template: dict[str, Any]) -> None:
+    rules = template["Resources"]["LakeBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    (rule,) = [r for r in rules if {"ExpirationInDays", "ExpirationDate"} & set(r)]
+    assert rule["ExpirationInDays"] == {"Ref": "OriginalsRetentionDays"}
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    lake, file = "s3://lake", ("camera_frame", "2026-01-31", "0" * 64, 1, 0, "recipe")
+    assert RestrictedPaths(lake).payload_file(*file).startswith(f"{lake}/{rule['Prefix']}")
+    assert not LakePaths(lake).payload_file(*file).startswith(f"{lake}/{rule['Prefix']}")
 
 
 def test_queues_of_the_journey_redrive_to_queues_that_hold_on_longer(template: dict[str, Any]) -> None:

@@ -202,13 +202,6 @@ class Columns:
         place = self._layout.numbers[name]
         return self._matrix.view(place.dtype, place.offset, place.count)
 
-    def float64(self, *names: str) -> np.ndarray:
-        """Fields beside each other as float64, (n, number of fields)."""
-        found = np.empty((self.size, len(names)))
-        for position, name in enumerate(names):
-            found[:, position] = self.numbers(name)
-        return found
-
     def text(self, name: str) -> "TextColumn":
         """A string, decoded once for each value that occurs.
 
@@ -220,7 +213,11 @@ class Columns:
 
     def texts(self, name: str) -> list["TextColumn"]:
         """A list of strings, element by element."""
-        return [self._text(start, length) for start, length in self._layout.text_lists[name]]
+        places = self._layout.text_lists[name]
+        if places and self._is_constant(places[0][0], sum(places[-1]) - places[0][0]):
+            same = np.zeros(self.size, np.int32)
+            return [TextColumn([self._first(start, length)], same) for start, length in places]
+        return [self._text(start, length) for start, length in places]
 
     def messages(self, name: str) -> list["Columns"]:
         """A list of messages, element by element, each (n)."""
@@ -229,12 +226,18 @@ class Columns:
     def _text(self, start: int, length: int) -> "TextColumn":
         if not length:
             return TextColumn([""], np.zeros(self.size, np.int32))
-        part = self._matrix.view("u1", start, length)
-        if (part == part[0]).all():
-            return TextColumn([_decoded(part[0])], np.zeros(self.size, np.int32))
-        whole = np.ascontiguousarray(part).view(f"V{length}")[:, 0]
+        if self._is_constant(start, length):
+            return TextColumn([self._first(start, length)], np.zeros(self.size, np.int32))
+        whole = np.ascontiguousarray(self._matrix.view("u1", start, length)).view(f"V{length}")[:, 0]
         values, codes = np.unique(whole, return_inverse=True)
         return TextColumn([_decoded(np.frombuffer(v, np.uint8)) for v in values], codes.astype(np.int32))
+
+    def _first(self, start: int, length: int) -> str:
+        return _decoded(self._matrix.view("u1", start, length)[0])
+
+    def _is_constant(self, start: int, length: int) -> bool:
+        part = self._matrix.view("u1", start, length)
+        return bool((part == part[:1]).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,16 +311,26 @@ def _equal(matrix: _Matrix, offset: int, length: int) -> np.ndarray:
 
 def _matrix(block: Block, rows: np.ndarray, nbr_bytes: int) -> _Matrix:
     """Where they lie if they are evenly spaced in one buffer, else side by side in a copy."""
-    bodies = list(block.by_member(rows))
+    bodies = [(np.frombuffer(body, np.uint8), block.start[own]) for body, own in block.by_member(rows)]
     if len(bodies) == 1:
-        start = block.start[rows]
-        steps = np.diff(start)
-        if (steps == steps[:1]).all():
-            stride = int(steps[0]) if len(steps) else nbr_bytes
-            return _Matrix(np.frombuffer(bodies[0][0], np.uint8), int(start[0]), stride, len(start), nbr_bytes)
-    parts = [
-        np.lib.stride_tricks.sliding_window_view(np.frombuffer(body, np.uint8), nbr_bytes)[block.start[own]]
-        for body, own in bodies
-    ]
-    copied = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        (body, start), stride = bodies[0], _even_stride(bodies[0][1], nbr_bytes)
+        if stride is not None:
+            return _Matrix(body, int(start[0]), stride, len(start), nbr_bytes)
+    copied = np.empty((len(rows), nbr_bytes), np.uint8)
+    at = 0
+    for body, start in bodies:
+        target, stride = copied[at : at + len(start)], _even_stride(start, nbr_bytes)
+        at += len(start)
+        if stride is None:
+            target[:] = np.lib.stride_tricks.sliding_window_view(body, nbr_bytes)[start]
+        else:
+            target[:] = np.ndarray(target.shape, np.uint8, body, int(start[0]), (stride, 1))
     return _Matrix(copied.reshape(-1), 0, nbr_bytes, len(rows), nbr_bytes)
+
+
+def _even_stride(start: np.ndarray, nbr_bytes: int) -> int | None:
+    """Bytes from one message to the next, where they are evenly spaced."""
+    steps = np.diff(start)
+    if not len(steps):
+        return nbr_bytes
+    return int(steps[0]) if (steps == steps[0]).all() else None

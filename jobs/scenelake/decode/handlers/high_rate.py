@@ -44,15 +44,15 @@ class DecodedColumns:
 ColumnHandler = Callable[[Columns, ChannelFacts], DecodedColumns]
 
 
+_OF_AN_IMU = ("orientation", "angular_velocity", "linear_acceleration")
+
+
 def imu(messages: Columns, _channel: ChannelFacts) -> DecodedColumns:
     """``sensor_msgs/Imu``."""
     frame = messages.text("header.frame_id")
-    covariances = [
-        _reals(messages, f"{name}_covariance", 9) for name in ("orientation", "angular_velocity", "linear_acceleration")
-    ]
+    covariance = _reals(messages, *(f"{name}_covariance" for name in _OF_AN_IMU), length=9)
     quaternion = _scalars(messages, "orientation", "wxyz")
-    of_orientation, of_rate, of_acceleration = (c[:, 0] != -1 for c in covariances)
-    covariance = np.concatenate(covariances, axis=1)
+    of_orientation, of_rate, of_acceleration = (covariance[:, first] != -1 for first in (0, 9, 18))
     columns = {
         "linear_acceleration_m_s2": number_lists(_scalars(messages, "linear_acceleration", "xyz"), of_acceleration),
         "angular_velocity_rad_s": number_lists(_scalars(messages, "angular_velocity", "xyz"), of_rate),
@@ -66,7 +66,7 @@ def imu(messages: Columns, _channel: ChannelFacts) -> DecodedColumns:
 def odometry(messages: Columns, channel: ChannelFacts) -> DecodedColumns:
     """``nav_msgs/Odometry``."""
     frame = messages.text("header.frame_id")
-    of_twist, of_pose = _reals(messages, "twist.covariance", 36), _reals(messages, "pose.covariance", 36)
+    of_twist, of_pose = (_reals(messages, f"{name}.covariance", length=36) for name in ("twist", "pose"))
     pose, is_finite = _poses(messages, "pose.pose.position", "pose.pose.orientation")
     columns = {
         "world_from_ego": pose,
@@ -125,7 +125,7 @@ def transforms(messages: Columns, channel: ChannelFacts) -> DecodedColumns:
 def nav_sat_fix(messages: Columns, _channel: ChannelFacts) -> DecodedColumns:
     """``sensor_msgs/NavSatFix``."""
     frame = messages.text("header.frame_id")
-    covariance = _reals(messages, "position_covariance", 9)
+    covariance = _reals(messages, "position_covariance", length=9)
     altitude = _scalar(messages, "altitude")
     has_covariance = (_integers(messages, "position_covariance_type") != 0) & (covariance != 0).any(axis=1)
     columns = {
@@ -145,7 +145,7 @@ def joint_state(messages: Columns, channel: ChannelFacts) -> DecodedColumns:
     names = messages.texts("name")
     columns = {"names": text_lists(names, messages.size)}
     for name in ("position", "velocity", "effort"):
-        values = _reals(messages, name, None)
+        values = _reals(messages, name)
         if values.shape[1] not in (0, len(names)):
             raise NotByColumnsError(f"{len(names)} names and {values.shape[1]} {name} values")
         columns[name] = number_lists(values, np.full(messages.size, values.shape[1] > 0))
@@ -202,21 +202,31 @@ def _integers(messages: Columns, name: str) -> np.ndarray:
 
 
 def _scalar(messages: Columns, name: str) -> np.ndarray:
-    values = messages.numbers(name)
-    if values.ndim != 1 or values.dtype.kind != "f":
-        raise NotByColumnsError(f"{name}: expected a floating-point number")
-    return values.astype(np.float64)
+    return _recorded(messages, name, 1).astype(np.float64)
 
 
 def _scalars(messages: Columns, name: str, axes: str) -> np.ndarray:
-    return np.stack([_scalar(messages, f"{name}.{axis}") for axis in axes], axis=1)
+    found = np.empty((messages.size, len(axes)))
+    for position, axis in enumerate(axes):
+        found[:, position] = _recorded(messages, f"{name}.{axis}", 1)
+    return found
 
 
-def _reals(messages: Columns, name: str, length: int | None) -> np.ndarray:
+def _reals(messages: Columns, *names: str, length: int | None = None) -> np.ndarray:
+    """Arrays of numbers, (n, k) float64, those of several names beside each other."""
+    parts = [_recorded(messages, name, 2) for name in names]
+    wrong = [name for name, part in zip(names, parts, strict=True) if length not in (None, part.shape[1])]
+    if wrong:
+        raise NotByColumnsError(f"{', '.join(wrong)}: expected {length} floating-point numbers")
+    return np.concatenate(parts, axis=1, dtype=np.float64)
+
+
+def _recorded(messages: Columns, name: str, nbr_dimensions: int) -> np.ndarray:
     values = messages.numbers(name)
-    if values.ndim != 2 or values.dtype.kind != "f" or length not in (None, values.shape[1]):
-        raise NotByColumnsError(f"{name}: expected {length or 'an array of'} floating-point numbers")
-    return values.astype(np.float64)
+    if values.ndim != nbr_dimensions or values.dtype.kind != "f":
+        what = "a floating-point number" if nbr_dimensions == 1 else "an array of floating-point numbers"
+        raise NotByColumnsError(f"{name}: expected {what}")
+    return values
 
 
 def _poses(messages: Columns, position: str, orientation: str) -> tuple[pa.StructArray, np.ndarray]:
