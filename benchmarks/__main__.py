@@ -12,7 +12,17 @@ from typing import Any
 
 import psutil
 
-from benchmarks import decode, decode_report, loader, many_drops, put_to_gold, rejudge, synchronise, synchronise_report
+from benchmarks import (
+    check_cost,
+    decode,
+    decode_report,
+    loader,
+    many_drops,
+    put_to_gold,
+    rejudge,
+    synchronise,
+    synchronise_report,
+)
 from benchmarks.calibration import evaluate as calibration
 from benchmarks.calibration import report as calibration_report
 from benchmarks.decode_peers import CACHE
@@ -23,6 +33,7 @@ from scenelake.runtime.job import code_version
 
 BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "calibration": calibration.run,
+    "check_cost": check_cost.run,
     "decode": decode.run,
     "loader": loader.run,
     "many_drops": many_drops.run,
@@ -33,6 +44,7 @@ BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 REPORTS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "calibration": calibration_report.write,
+    "check_cost": check_cost.write,
     "decode": decode_report.write,
     "loader": loader.write,
     "quality": quality_report.write,
@@ -55,17 +67,23 @@ def main() -> None:
     parser.add_argument("--idle", type=int, metavar="SECONDS", help="many_drops: time in which nothing is put")
     parser.add_argument("--drops-per-drive", type=int, help="many_drops: 1 gives each drop a drive of its own")
     parser.add_argument(
-        "--scale", type=float, help="decode, quality, rejudge: size of the work; 1 for results that are kept"
+        "--scale",
+        type=float,
+        help="check_cost, decode, quality, rejudge: size of the work; 1 for results that are kept",
     )
     parser.add_argument(
         "--fit", dest="is_fit", action="store_true", default=None, help="quality: on the set that limits are fitted to"
     )
     parser.add_argument("--windows", type=int, help="calibration: simulated drives under each calibration")
-    parser.add_argument("--repeats", type=int, help="decode, loader: turns of each")
+    parser.add_argument("--processes", type=int, help="calibration: at once; default: one per processor")
+    parser.add_argument("--repeats", type=int, help="check_cost, decode, loader: turns of each")
     parser.add_argument("--kinds", type=lambda text: text.split(","), help=f"decode: of {','.join(KINDS)}")
     parser.add_argument("--no-peers", dest="has_peers", action="store_false", default=None, help="decode: ours alone")
     parser.add_argument(
-        "--cache", type=Path, help=f"decode, loader: folder of the peers' environments; default {CACHE}"
+        "--cache",
+        type=Path,
+        help=f"folder of the peers' environments (decode, loader) and of windows that are done (calibration); default"
+        f" {CACHE}",
     )
     parser.add_argument("--as", dest="file", help="name of the result; default: the benchmark's")
     arguments = parser.parse_args()
@@ -105,7 +123,8 @@ def _options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """The options that were given, under the names of the benchmark's parameters."""
     decode_options = ("scale", "repeats", "kinds", "has_peers", "cache")
     known = {
-        "calibration": {"windows": arguments.windows},
+        "calibration": {name: getattr(arguments, name) for name in ("windows", "cache", "processes")},
+        "check_cost": {option: getattr(arguments, option) for option in ("scale", "repeats")},
         "decode": {option: getattr(arguments, option) for option in decode_options},
         "quality": {option: getattr(arguments, option) for option in ("is_fit", "scale")},
         "loader": {option: getattr(arguments, option) for option in ("repeats", "cache")},

@@ -18,6 +18,7 @@ from scenelake.adapters.recording_writer import ros_typestore
 from scenelake.decode.formats.blocks import Channel, Definition, Schema
 from scenelake.decode.formats.cdr_columns import Layout, lay_out
 from scenelake.decode.formats.ros_types import ros_plan
+from scenelake.geometry.poses import quaternion_of
 
 START_NS = 1_700_000_000_000_000_000
 SECOND_NS = 1_000_000_000
@@ -283,6 +284,31 @@ def _motion(ros: Ros) -> list[Stream]:
     ]
 
 
+def _calibration(ros: Ros, nbr: int) -> list[Stream]:
+    """Where each camera and the LiDAR of a rig sit and how they see, at 1 Hz: cameras look outwards all around."""
+    infos, parts = [], [_sits(ros, "lidar_0", (1.0, 0.0, 1.8), np.eye(3))]
+    optical = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    for camera in range(nbr):
+        turn = 2 * np.pi * camera / nbr
+        about = np.array([[np.cos(turn), -np.sin(turn), 0.0], [np.sin(turn), np.cos(turn), 0.0], [0.0, 0.0, 1.0]])
+        at = about @ (0.5, 0.0, 0.0) + (1.0, 0.0, 1.5)
+        parts.append(_sits(ros, f"camera_{camera}", tuple(at.tolist()), about @ optical))
+        matrix = np.array([1000.0, 0.0, 640.0, 0.0, 1000.0, 360.0, 0.0, 0.0, 1.0])
+        info = ros.make(
+            "sensor_msgs/msg/CameraInfo", ros.header(f"camera_{camera}"), 720, 1280, "plumb_bob", np.zeros(5), matrix,
+            np.eye(3).ravel(), np.zeros(12), 0, 0, ros.make("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False),
+        )  # fmt: skip
+        infos.append(ros.stream(f"/camera_{camera}/camera_info", "sensor_msgs/msg/CameraInfo", 1, [info]))
+    return [*infos, ros.stream("/tf_static", "tf2_msgs/msg/TFMessage", 1, [ros.make("tf2_msgs/msg/TFMessage", parts)])]
+
+
+def _sits(ros: Ros, child: str, at_m: Sequence[float], rotation: np.ndarray) -> Any:
+    """The transform to ``base_link``."""
+    qw, qx, qy, qz = quaternion_of(rotation).tolist()
+    transform = ros.make("geometry_msgs/msg/Transform", ros.vector(*at_m), ros.quaternion(qx, qy, qz, qw))
+    return ros.make("geometry_msgs/msg/TransformStamped", ros.header("base_link"), child, transform)
+
+
 KINDS = ("mixed", "camera", "lidar", "imu", "can", "joints")
 SMALL_MESSAGE_KINDS = ("imu", "can", "joints")
 SECONDS = {"mixed": 5, "camera": 10, "lidar": 5, "imu": 250, "can": 100, "joints": 100}
@@ -290,7 +316,7 @@ SECONDS = {"mixed": 5, "camera": 10, "lidar": 5, "imu": 250, "can": 100, "joints
 
 
 def streams_of(kind: str, ros: Ros, rng: np.random.Generator) -> list[Stream]:
-    """The topics of a kind of recording.
+    """The topics of a kind of recording: of ``KINDS``, or ``calibrated``, which is ``mixed`` with calibrations.
 
     Raises:
         KeyError: no such kind.
@@ -301,15 +327,20 @@ def streams_of(kind: str, ros: Ros, rng: np.random.Generator) -> list[Stream]:
         "imu": lambda: _imus(ros, 4),
         "can": lambda: _can(ros, 2, 2_000),
         "joints": lambda: _joints(ros),
-        "mixed": lambda: [
-            *_cameras(ros, rng, 6),
-            *_lidars(ros, rng, 1),
-            *_imus(ros, 1),
-            *_can(ros, 1, 1_000),
-            *_motion(ros),
-        ],
+        "mixed": lambda: _mixed(ros, rng),
+        "calibrated": lambda: [*_mixed(ros, rng), *_calibration(ros, 6)],
     }
     return makers[kind]()
+
+
+def _mixed(ros: Ros, rng: np.random.Generator) -> list[Stream]:
+    return [
+        *_cameras(ros, rng, 6),
+        *_lidars(ros, rng, 1),
+        *_imus(ros, 1),
+        *_can(ros, 1, 1_000),
+        *_motion(ros),
+    ]
 
 
 def write_recording(kind: str, path: Path, seconds: float, seed: int = 0) -> Written:

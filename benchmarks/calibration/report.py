@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.calibration.evaluate import CONDITIONS, SUSPECT, TRUE, TUNING_SEEDS, UNKNOWN, VERIFIED
+from benchmarks.calibration.evaluate import HELD, LIMITED, SUSPECT, TUNING_SEEDS, UNKNOWN, VERIFIED
+from benchmarks.calibration.windows import CONDITIONS, TRUE
 
 _GOALS = {TRUE: ("≤ 1%", 0.01), "0.25°": ("≥ 80%", 0.8), "0.5°": ("≥ 95%", 0.95), "10 cm": ("≥ 95%", 0.95)}
 _KEYFRAMES_AN_HOUR = 300
@@ -27,11 +28,12 @@ def _page(result: dict[str, Any], path: Path) -> Iterator[str]:
         f"{result['windows']} windows of {result['frames']} keyframes, each a simulated drive with a world, a rig and"
         " noise of its own; wrong calibrations are turned or moved in a random direction. Thresholds were chosen on"
         f" {len(TUNING_SEEDS)} other seeds. Limits: {limits}. Intervals are Wilson's at 95%. Commit {commit}"
-        f"{' with changes' if result['dirty'] else ''}; {result['wall_s'] / 60:.0f} minutes."
+        f"{' with changes' if result['dirty'] else ''}; estimates by code {result['estimated_by']},"
+        f" {result['nbr_resumed']} windows of it from runs before this one, which were broken off."
     )
     yield ""
-    yield "| calibration | suspect | goal | met | verified | not observable | suspect of the observable |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| calibration | suspect | goal | met | held back | verified | not observable | suspect of the observable |"
+    yield "|---|---|---|---|---|---|---|---|"
     for name in CONDITIONS:
         yield _row(name, result["conditions"][name])
     yield ""
@@ -41,10 +43,11 @@ def _page(result: dict[str, Any], path: Path) -> Iterator[str]:
     yield ""
     yield "Must not be verified."
     yield ""
-    yield "| what | suspect | verified | not observable |"
-    yield "|---|---|---|---|"
+    yield "| what | drives | suspect | verified | not observable |"
+    yield "|---|---|---|---|---|"
     for name, counted in result["poor"].items():
-        yield f"| {name} | {_share(counted[SUSPECT])} | {_share(counted[VERIFIED])} | {_share(counted[UNKNOWN])} |"
+        shares = " | ".join(_share(counted[said]) for said in (SUSPECT, VERIFIED, UNKNOWN))
+        yield f"| {name} | {counted[UNKNOWN]['trials']} | {shares} |"
     yield ""
     yield "## Cost"
     yield ""
@@ -78,7 +81,7 @@ def _row(name: str, counted: dict[str, Any]) -> str:
     share = counted[SUSPECT]["share"]
     is_met = share <= at if name == TRUE else share >= at
     met = ("yes" if is_met else "**no**") if goal else ""
-    cells = (counted[VERIFIED], counted[UNKNOWN], counted["suspect of observed"])
+    cells = (counted[HELD], counted[VERIFIED], counted[UNKNOWN], counted["suspect of observed"])
     return f"| {name} | {_share(counted[SUSPECT])} | {goal} | {met} | {' | '.join(_share(c) for c in cells)} |"
 
 
@@ -97,13 +100,14 @@ def _picture(result: dict[str, Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2)
     shown = (("rotation", "°", 0.7, 0), ("translation", "m", 0.15, 1))
-    for axis, (name, unit, most, part), limit in zip(axes, shown, result["limits"].values(), strict=True):
+    for axis, (name, unit, most, part) in zip(axes, shown, strict=True):
         for condition, size in CONDITIONS.items():
             if condition == TRUE or size[part]:
                 values = [min(v, most) for v in result["conditions"][condition][name]]
                 axis.hist(values, bins=60, range=(0, most), histtype="step", label=condition)
-        axis.axvline(limit, color="black", linewidth=0.8, linestyle=":")
-        axis.set_xlabel(f"{name} beyond its uncertainty [{unit}]", fontsize=8)
+        for check, _ in (limited for limited in LIMITED if limited[1] == name):
+            axis.axvline(result["limits"][check.name], color="black", linewidth=0.8, linestyle=":")
+        axis.set_xlabel(f"least {name} that the estimate leaves room for [{unit}]", fontsize=8)
         axis.set_ylabel("windows", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.legend(fontsize=7)

@@ -103,7 +103,7 @@ class Rig:
 
 @dataclass(frozen=True)
 class Humanoid:
-    """A robot's rates, noise and the lag of its joints. Encoders of joints are read to a milliradian or better."""
+    """A robot's rates, noise and the lag of its joints. Encoders of joints scatter by up to 3 milliradians."""
 
     name: str
     joint_hz: float
@@ -157,7 +157,7 @@ FIT = TrialSet(
     ),
     (
         Humanoid("fit-robot-a", 50.0, 30.0, 0.0005, 40_000_000),
-        Humanoid("fit-robot-b", 40.0, 20.0, 0.0008, 80_000_000),
+        Humanoid("fit-robot-b", 40.0, 20.0, 0.002, 80_000_000),
     ),
     100_000,
 )  # fmt: skip
@@ -185,7 +185,7 @@ HELD_OUT = TrialSet(
     (
         Humanoid("held-robot-a", 45.0, 25.0, 0.0007, 60_000_000),
         Humanoid("held-robot-b", 55.0, 30.0, 0.0003, 30_000_000),
-        Humanoid("held-robot-c", 40.0, 20.0, 0.0006, 90_000_000),
+        Humanoid("held-robot-c", 40.0, 20.0, 0.0025, 90_000_000),
     ),
     900_000,
 )  # fmt: skip

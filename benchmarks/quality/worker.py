@@ -16,7 +16,7 @@ from benchmarks.quality.fault_kinds import KINDS
 from benchmarks.quality.odometry import with_noise
 from benchmarks.quality.pipeline import FileEdit, facts_of, judged
 from benchmarks.quality.recording import Recording, Track
-from benchmarks.quality.rigs import EPISODE_NS, PAUSE_NS, SCENE_NS, START_NS, TrialSet
+from benchmarks.quality.rigs import EPISODE_NS, EPISODES, PAUSE_NS, SCENE_NS, START_NS, TrialSet
 from benchmarks.quality.schedule import WHOLE_SCENES, DriveSpec, Placement, Run, Task
 from scenelake.quality.baseline import Baselines
 from scenelake.quality.checks import Verdict
@@ -96,7 +96,7 @@ def windows(drive: DriveSpec) -> dict[int, tuple[int, int]]:
         return {k: (START_NS + k * SCENE_NS, START_NS + (k + 1) * SCENE_NS) for k in range(drive.nbr_scenes)}
     step_ns = EPISODE_NS + PAUSE_NS
     starts = [START_NS + k * step_ns + PAUSE_NS // 2 for k in range(drive.nbr_scenes)]
-    return {k: (start_ns, start_ns + EPISODE_NS + PAUSE_NS // 2) for k, start_ns in enumerate(starts)}
+    return {k: (start_ns, start_ns + EPISODE_NS) for k, start_ns in enumerate(starts)}
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ def _with_faults(
 
 
 def _rows(track: Track, span: tuple[int, int]) -> Any:
-    rows = track.within(*span)
+    # The mark of an episode's end comes when it has ended.
+    rows = track.within(span[0], span[1] + (PAUSE_NS // 2 if track.topic == EPISODES else 0))
     if not len(rows):
         raise ValueError(f"{track.topic}: no message between {span[0]} and {span[1]} ns to plant a fault in")
     return rows

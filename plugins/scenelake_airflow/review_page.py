@@ -7,6 +7,7 @@ documentation. Who may read the DAG ``review_quarantine`` may look; who may star
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Annotated
@@ -17,6 +18,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep, get_user, requires
 from airflow.configuration import conf
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
 
@@ -44,7 +46,8 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 _PICTURE_HEADERS = {
-    "Cache-Control": "private, max-age=300",
+    # The address stays when the scene has another revision, and nobody is to decide by the old one's pictures.
+    "Cache-Control": "private, no-cache",
     # An SVG that is opened by itself is a page: this one may style itself and nothing else.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
 }
@@ -101,7 +104,7 @@ class Pictures:
 
     async def _draw(self, scene_id: str) -> None:
         launcher = launcher_for(load_settings())
-        lines: list[str] = []
+        lines: deque[str] = deque(maxlen=3)
         job = run_in_threadpool(launcher.run, JobCommand(PICTURE_JOB, ("--scene-id", scene_id)), lines.append)
         task = asyncio.ensure_future(job)
         done, _ = await asyncio.wait([task], timeout=PICTURE_SECONDS)
@@ -110,7 +113,7 @@ class Pictures:
         end = await task
         if end.exit_code:
             self._failed[scene_id] = time.monotonic()
-            log.warning("scene %s could not be drawn (exit %d): %s", scene_id, end.exit_code, " ".join(lines[-3:]))
+            log.warning("scene %s could not be drawn (exit %d): %s", scene_id, end.exit_code, " ".join(lines))
 
 
 router = APIRouter(dependencies=[Depends(get_user), Depends(MAY_LOOK)])
@@ -169,12 +172,22 @@ async def with_headers(request: Request, call_next: Callable[[Request], Awaitabl
 
 
 def bad_input(request: Request, error: BadInputError) -> Response:
-    return JSONResponse({"detail": str(error)}, _STATUS_OF.get(error.reason, 422))
+    return refusal(str(error), _STATUS_OF.get(error.reason, 422))
+
+
+def malformed(request: Request, error: RequestValidationError) -> Response:
+    """Says what is wrong and where, in the form's own words: FastAPI would repeat all that came."""
+    return refusal("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()), 422)
 
 
 def out_of_reach(request: Request, error: Exception) -> Response:
     log.error("the review page cannot reach the lake: %s", error)
-    return JSONResponse({"detail": f"the lake cannot be reached now: {error}"}, 503)
+    return refusal(f"the lake cannot be reached now: {error}", 503)
+
+
+def refusal(detail: str, status_code: int) -> Response:
+    """JSON can name halves of characters, which no answer can hold."""
+    return JSONResponse({"detail": detail.encode(errors="replace").decode()}, status_code)
 
 
 def create_app() -> FastAPI:
@@ -184,6 +197,7 @@ def create_app() -> FastAPI:
     app.include_router(report_page.router)
     app.middleware("http")(with_headers)
     app.exception_handler(BadInputError)(bad_input)
+    app.exception_handler(RequestValidationError)(malformed)
     for error in (TransientError, ConfigurationError):
         app.exception_handler(error)(out_of_reach)
     return app

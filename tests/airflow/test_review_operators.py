@@ -1,5 +1,6 @@
 """The form asks about one scene, its answer is recorded as it was given, and a drive is built again once."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from airflow.sdk import DAG
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
+from scenelake.contracts.reviews import MAX_NOTE_CHARACTERS
 from scenelake_airflow.operators.job import ScenelakeJobOperator
 from scenelake_airflow.operators.reviews import (
     AskReviewOperator,
@@ -68,6 +70,14 @@ def test_an_answer_says_who_gave_it_and_when_to_the_microsecond() -> None:
     }  # fmt: skip
 
 
+def test_a_long_note_costs_no_decision() -> None:
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    said = {"chosen_options": ["reject"], "params_input": {"note": "ä" * 200_000}}
+    told = asking().execute_complete({}, {**said, "responded_at": at, "responded_by_user": {"id": "ada"}})
+    assert (told["decision"], told["note"]) == ("reject", "ä" * MAX_NOTE_CHARACTERS)
+    assert len(json.dumps(told)) < 128 * 1024, "more than a word of a command line may hold"
+
+
 def test_silence_decides_nothing(launched: list[list[str]]) -> None:
     task = RecordReviewOperator(task_id="record", answer=answered("later", None))
     with pytest.raises(AirflowSkipException, match="asked about again"):
@@ -90,15 +100,31 @@ def test_a_list_is_handed_on_for_mapping(launched: list[list[str]]) -> None:
     assert task.skip_without == "questions"
 
 
-def test_a_drive_is_built_again_once() -> None:
-    drive = {"drive_id": "d", "run_id": "review_d_1", "prefix": "f/v/d/", "nbr_scenes": 5}
+class Runs:
+    """A task instance that knows the state of the one run."""
+
+    def __init__(self, state: str | None) -> None:
+        self.state = state
+
+    def get_dr_count(self, dag_id: str, run_ids: list[str], states: list[str]) -> int:
+        assert (dag_id, run_ids) == ("build_scenes", ["review_d_1"])
+        return int(self.state in states)
+
+
+@pytest.mark.parametrize(
+    ("state", "is_reset"), [(None, False), ("queued", False), ("running", False), ("success", True), ("failed", True)]
+)
+def test_a_drive_is_built_again_once_and_tried_again_where_that_came_to_nothing(
+    state: str | None, is_reset: bool
+) -> None:
+    drive = {"drive_id": "d", "run_id": "review_d_1", "bucket": "b", "prefix": "f/v/d/", "nbr_scenes": 5}
     with pytest.raises(DagRunTriggerException) as raised:
-        RebuildDriveOperator(task_id="build", drive=drive, build_dag_id="build_scenes").execute({})
+        RebuildDriveOperator(task_id="build", drive=drive, build_dag_id="build_scenes").execute({"ti": Runs(state)})
     asked = raised.value
     assert (asked.trigger_dag_id, asked.dag_run_id) == ("build_scenes", "review_d_1")
-    assert asked.conf == {"prefix": "f/v/d/", "rebuild": True}
+    assert asked.conf == {"bucket": "b", "prefix": "f/v/d/", "rebuild": True}
     assert asked.skip_when_already_exists
-    assert not asked.reset_dag_run
+    assert asked.reset_dag_run is is_reset
 
 
 @pytest.fixture(scope="module")

@@ -201,6 +201,30 @@ def test_a_decision_that_is_not_one_is_refused(logged_in: TestClient, desk: Desk
 
 
 @pytest.mark.parametrize(
+    "wrong",
+    [
+        b'{"decision": "RELEASE", "review_hash": "h", "\\ud800": 1}',
+        b'{"decision": "RELEASE", "review_hash": 1e999}',
+        b'{"decision": "RELEASE", "review_hash": ["' + b"x" * 100_000 + b'"]}',
+    ],
+)
+def test_a_refusal_says_why_and_repeats_nothing(logged_in: TestClient, desk: Desk, wrong: bytes) -> None:
+    headers = {**ORIGIN, "Content-Type": "application/json"}
+    answer = logged_in.post(f"/scene/{SCENE}/decision", content=wrong, headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("body")
+    assert len(answer.content) < 300
+
+
+def test_half_a_character_is_refused_like_any_other_hash(logged_in: TestClient, desk: Desk) -> None:
+    desk.error = BadInputError("looked at \ud800", reason="stale_review")
+    given = json.dumps({**RELEASE, "review_hash": "\ud800"})
+    headers = {**ORIGIN, "Content-Type": "application/json"}
+    answer = logged_in.post(f"/scene/{SCENE}/decision", content=given, headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (409, "looked at ?")
+
+
+@pytest.mark.parametrize(
     ("error", "status"),
     [
         (BadInputError("new revision", reason="stale_review"), 409),

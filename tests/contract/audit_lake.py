@@ -39,9 +39,16 @@ MISSING_PART = b"the part that never comes"
 _DECODE_RECIPE = "0123456789abcdef"
 
 
-def recording(path: Path, *, seconds: int = 30, seed: int = 0, is_camera_broken: bool = False) -> bytes:
-    """A drive of two slots: camera and LiDAR at 2 Hz, IMU at 5 Hz, and a type that nobody decodes."""
+def recording(
+    path: Path, *, seconds: int = 30, seed: int = 0, is_camera_broken: bool = False, stuck_imu: range = range(0)
+) -> bytes:
+    """A drive of two slots: camera and LiDAR at 2 Hz, IMU at 5 Hz, and a type that nobody decodes.
+
+    Args:
+        stuck_imu: tenths of a second in which the IMU repeats itself.
+    """
     random = np.random.default_rng(seed)
+    stuck: Any = None
     with RecordingWriter(path, chunk_size=4096) as writer:
         types = writer.ros.types
         for topic, kind in (
@@ -59,7 +66,11 @@ def recording(path: Path, *, seconds: int = 30, seed: int = 0, is_camera_broken:
         for tick in range(seconds * 10):
             at_ns = T0_NS + tick * 100_000_000
             if tick % 2 == 0:
-                writer.write("/imu", _imu(types, header(at_ns, "imu"), random), at_ns)
+                imu = _imu(types, header(at_ns, "imu"), random)
+                if tick in stuck_imu:
+                    stuck = stuck or imu
+                    imu = replace(stuck, header=imu.header)
+                writer.write("/imu", imu, at_ns)
             if tick % 5 == 0:
                 image = np.frombuffer(b"broken" if is_camera_broken else _jpeg(random), np.uint8)
                 message = types["sensor_msgs/msg/CompressedImage"](header(at_ns, "camera"), "jpeg", image)

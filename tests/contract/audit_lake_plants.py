@@ -169,11 +169,12 @@ def plant_decisions_that_no_build_followed(p: Planter) -> Found:
     """One to release that is older than the drive's last build, and one to reject a scene that is in gold."""
     review = next(p.lake.ledger.reviews_since(0))
     item = p.item("#".join(("REVIEW", *review.question)))
-    p.put_item({**item, "decided_at_ns": 1})
+    item |= {"decided_at_ns": 1, "received_at_ns": 1}
+    p.put_item(item)
     live = next(r for r in p.rows("scene") if r["drive_id"] == ids.drive_id("fleet", "car", "d2"))
     about = {"scene_id": live["scene_id"], "review_hash": live["content_hash"], "of_drive_id": live["drive_id"]}
     key = f"REVIEW#{live['scene_id']}#{live['content_hash']}"
-    p.put_item({**item, **about, "pk": key, "decision": "REJECT", "decided_at_ns": 1})
+    p.put_item({**item, **about, "pk": key, "decision": "REJECT"})
     return {("I3.review", review.scene_id), ("I3.review", live["scene_id"])}
 
 

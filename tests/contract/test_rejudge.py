@@ -143,6 +143,52 @@ def test_lineage_tells_of_the_judgement(lake: SmallLake) -> None:
     assert found == {("input", parent.release_id), ("output", release.release_id)}
 
 
+def test_a_judgement_that_died_after_its_release_is_recorded_when_it_is_given_again(
+    lake: SmallLake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*words: Any) -> None:
+        raise KeyboardInterrupt
+
+    def recorded(release: Release) -> list[dict[str, Any]]:
+        runs = committer(lake.settings).load("lineage_run")
+        assert runs is not None
+        found: list[dict[str, Any]] = runs.scan(f"run_id = '{release.batch_id}.1.judge'").to_arrow().to_pylist()
+        return found
+
+    strict: dict[str, Any] = {"limits": {"coverage": 3.0}, "consequences": {"coverage": "quarantine"}}
+    with monkeypatch.context() as crash:
+        crash.setattr("scenelake.rejudge.run._record", die)
+        with pytest.raises(KeyboardInterrupt):
+            rejudge(lake, **strict)
+    made = lake.release()
+    assert made.batch_id.startswith("judge-")
+    assert not recorded(made)
+    assert rejudge(lake, limits={"coverage": 3.0}, is_dry=True).parent == made
+    assert not recorded(made), "a look wrote something"
+    for _ in range(2):
+        assert rejudge(lake, **strict).release is None
+        (run,) = recorded(made)
+        assert json.loads(run["params"])["limits"] == {"coverage": 3.0}
+        assert run["ended_at_ns"] == made.committed_at_ns
+    assert audited(lake).is_clean, audited(lake).to_text()
+
+
+@pytest.mark.parametrize("consequence", ["reject", "quarantine"])
+def test_a_policy_that_turns_everything_down_can_be_taken_back(lake: SmallLake, consequence: str) -> None:
+    rejudge(lake)
+    before = {r["scene_id"]: (r["verdict"], r["is_kept"], r["kept_because"]) for r in rows(lake, "release_scene")}
+    rule = {"check": "*", "limit": -1e300, "per_scale": 0.0, "consequence": consequence}
+    under = {"check": "*", "limit": 1e300, "consequence": consequence}
+    for rules in ([rule], [under], [rule, under]):
+        found = rejudge(lake, rules=rules)
+        assert found.release is not None
+        assert audited(lake).is_clean, audited(lake).to_text()
+        assert rejudge(lake, rules=rules).release is None
+    rejudge(lake)
+    now = {r["scene_id"]: (r["verdict"], r["is_kept"], r["kept_because"]) for r in rows(lake, "release_scene")}
+    assert now == before
+
+
 def test_baselines_are_fitted_to_a_release_and_named_by_the_next_build(
     lake: SmallLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

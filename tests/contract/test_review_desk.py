@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.audit_lake import LIMITS, SmallLake, recording
+from tests.contract.audit_lake import LIMITS, T0_NS, SmallLake, recording
 from tests.contract.audit_plants import Planter, Rows
 from tests.contract.catalog_server import KEYS, aws
 
+from scenelake.adapters.held_scene import HeldSceneReader
 from scenelake.contracts.drops import DropState, Settlement
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.reviews import Decision, ReviewSource
@@ -19,10 +20,19 @@ from scenelake.review import answer_job, build_job, picture_job, question_job
 from scenelake.review.desk import ReviewDesk
 from scenelake.review.filters import Filters
 from scenelake.review.questions import PICTURES, HeldScene, Status, picture_uri
+from scenelake.review.signals import panels
 from scenelake_audit.audit import audit
 from scenelake_audit.config import Depth, Lake
 
 STRICT = Depth(is_deep=True, grace_seconds=0.0, event_grace_seconds=0.0)
+
+
+STUCK = range(40, 80)
+"""Tenths of a second of the dark drive in which its IMU repeats itself."""
+
+
+def dark_recording(folder: Path) -> bytes:
+    return recording(folder / "dark.mcap", seed=3, is_camera_broken=True, stuck_imu=STUCK)
 
 
 @pytest.fixture
@@ -35,7 +45,7 @@ def lake(
     with aws(tmp_path_factory.mktemp("home")) as settings:
         made = SmallLake(settings, repository)
         made.drop("good", "fleet/car/d1/a.mcap", recording(tmp_path / "good.mcap", seed=1))
-        made.drop("dark", "fleet/car/d3/a.mcap", recording(tmp_path / "dark.mcap", seed=3, is_camera_broken=True))
+        made.drop("dark", "fleet/car/d3/a.mcap", dark_recording(tmp_path))
         made.build()
         yield made
 
@@ -222,7 +232,8 @@ def test_a_held_scene_is_drawn_beside_its_evidence(
     scene = waiting(desk)[0]
     assert desk.picture(scene.scene_id, "sheet.png") is None
     run_job(picture_job.main, lake, monkeypatch, tmp_path, "--scene-id", scene.scene_id)
-    begins = {"sheet.png": b"\x89PNG", "thumb.jpg": b"\xff\xd8", "timeline.svg": b"<svg"}
+    begins = {"sheet.png": b"\x89PNG", "thumb.jpg": b"\xff\xd8", "timeline.svg": b"<svg",
+              "signals.png": b"\x89PNG"}  # fmt: skip
     for name in PICTURES:
         found = desk.picture(scene.scene_id, name)
         assert found is not None
@@ -230,6 +241,25 @@ def test_a_held_scene_is_drawn_beside_its_evidence(
         assert found == lake.objects.read(picture_uri(scene.evidence_uri, name))
     timeline = (desk.picture(scene.scene_id, "timeline.svg") or b"").decode()
     assert all(channel in timeline for channel in ("lidar /lidar", "imu /imu"))
+
+
+def test_a_fault_of_an_imu_is_drawn_with_its_time_marked(lake: SmallLake) -> None:
+    desk = open_desk(lake)
+    first_ns = T0_NS + STUCK.start * 10**8
+    scenes = [desk.scene(s.scene_id) for s in waiting(desk)]
+    documents = [desk.document(s) for s in scenes]
+    (at,) = (k for k, d in enumerate(documents) if d["scene"]["start_ns"] <= first_ns < d["scene"]["exclusive_end_ns"])
+    assert f"{scenes[at].scene_id}/signals.png" in desk.scene_page(scenes[at].scene_id)
+    reader = HeldSceneReader(lake.objects, documents[at], lake.release())
+    marked = (first_ns, first_ns + (len(STUCK) - 2) * 10**8)
+    (panel,) = (p for p in panels(documents[at]["checks"], reader.rows) if p.marks_ns == (marked,))
+    assert panel.channel == "/imu"
+    assert any("the same numbers for 3.8" in said for said in panel.said)
+    force, turn = panel.plots
+    still = [t.values[(t.stamps_ns >= first_ns) & (t.stamps_ns < marked[1])] for t in force.traces]
+    assert [len(values) for values in still] == [len(STUCK) // 2 - 1] * 3
+    assert all((values == values[0]).all() for values in still)
+    assert turn.traces
 
 
 def test_the_page_filters(lake: SmallLake) -> None:

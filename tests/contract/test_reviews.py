@@ -57,6 +57,16 @@ def test_reviews_are_listed_by_time(ledger: Ledger) -> None:
     assert [r.decided_at_ns for r in ledger.reviews_since(2)] == [2, 3, 5]
 
 
+def test_it_is_kept_since_when_a_review_is_on_record(ledger: Ledger) -> None:
+    late = replace(REJECT, recorded_at_ns=40)
+    ledger.decide(late)
+    assert ledger.decide(replace(REJECT, recorded_at_ns=50)) == late, "a retry finds its own"
+    (kept,) = ledger.reviews([late.question])
+    assert (kept, kept.on_record_since_ns) == (late, 40)
+    assert list(ledger.reviews_since(41)) == []
+    assert list(ledger.reviews_since(40)) == [late]
+
+
 def test_a_review_is_no_drop_of_its_drive(ledger: Ledger) -> None:
     drop = a_drop("a")
     register(ledger, drop)

@@ -20,7 +20,7 @@ IGNORED = "EVENT#IGNORED"
 """Key of the index ``by_state`` under which events that announced no drop are listed."""
 
 REVIEWS = "REVIEW"
-"""Key of the index ``by_state`` under which reviews are listed, by the time of their decision."""
+"""Key of the index ``by_state`` under which reviews are listed, by the time from which they are on record."""
 
 MAX_PARTS_BYTES = 390_000
 """DynamoDB's items hold 400 KB; a key is at most 1 KB, and so are the rest of a manifest's attributes together."""
@@ -163,12 +163,13 @@ def ignored_of(item: Item) -> IgnoredEvent:
 
 def review_item(review: Review) -> Item:
     """A review's item. The index of a drive's drops is not to list it, so it has no ``drive_id`` attribute."""
-    item: Item = {f.name: getattr(review, f.name) for f in fields(Review) if f.name != "drive_id"}
+    renamed = ("drive_id", "recorded_at_ns")
+    item: Item = {f.name: getattr(review, f.name) for f in fields(Review) if f.name not in renamed}
     return {
         **item,
         "pk": review_pk(review.question, is_final=review.decision.is_final),
         "state_key": REVIEWS,
-        "received_at_ns": review.decided_at_ns,
+        "received_at_ns": review.on_record_since_ns,
         "of_drive_id": review.drive_id,
         "decision": str(review.decision),
         "source": str(review.source),
@@ -179,4 +180,5 @@ def review_of(item: Item) -> Review:
     """A review from a decoded item."""
     values = {f.name: item[f.name] for f in fields(Review) if f.name in item}
     enums = {"decision": Decision(item["decision"]), "source": ReviewSource(item["source"])}
-    return Review(**{**values, **enums, "drive_id": item["of_drive_id"]})
+    renamed = {"drive_id": item["of_drive_id"], "recorded_at_ns": item["received_at_ns"]}
+    return Review(**{**values, **enums, **renamed})

@@ -187,8 +187,8 @@ class MemoryLedger:
 
     def reviews_since(self, since_ns: int) -> Iterator[Review]:
         with self._lock:
-            found = sorted(self._reviews.values(), key=lambda r: r.decided_at_ns)
-        yield from (review for review in found if review.decided_at_ns >= since_ns)
+            found = sorted(self._reviews.values(), key=lambda r: r.on_record_since_ns)
+        yield from (review for review in found if review.on_record_since_ns >= since_ns)
 
     def _ready(self, limits: ClaimLimits, now_ns: int, drive_id: str) -> list[Drop]:
         known = list(self.drops(drive_id=drive_id))

@@ -277,11 +277,25 @@ def report(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also copy pages and pictures here.")] = None,
     usd_per_job_hour: Annotated[float, typer.Option(min=0, help="Price of an hour of a job; 0: no money.")] = 0.0,
 ) -> None:
-    """Build the report of a day: volume, verdicts, synchronisation, worst scenes, cost; pages and pictures on S3."""
+    """Build the report of a day: volume, verdicts, worst scenes, what moved, cost; pages and pictures on S3."""
     from scenelake.cli.report import report_day
     from scenelake.cli.stack_commands import Workspace
 
     report_day(make_console(), Workspace.open(), day, release, out, usd_per_job_hour)
+
+
+@app.command()
+def shift(
+    before: Annotated[str, typer.Argument(help="Release, r and eight digits, or latest.")],
+    after: Annotated[str, typer.Argument(help="A later one.")] = "latest",
+    lists_all: Annotated[bool, typer.Option("--all", help="List what did not move, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which distributions moved between two releases, by vehicle, sensor and statistic (PSI and KS)."""
+    from scenelake.cli.shift import shift as shift_between
+    from scenelake.cli.stack_commands import Workspace
+
+    shift_between(make_console(), Workspace.open(), before, after, as_json=as_json, lists_all=lists_all)
 
 
 @app.command()

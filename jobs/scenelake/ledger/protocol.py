@@ -116,5 +116,6 @@ class Ledger(Protocol):
         ...
 
     def reviews_since(self, since_ns: int) -> Iterator[Review]:
-        """Decisions and requests made at this time or later, oldest first; one made a moment ago may be missing."""
+        """Decisions and requests on record since this time or later, oldest first; one made a moment ago may be
+        missing."""
         ...

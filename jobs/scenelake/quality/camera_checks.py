@@ -61,14 +61,16 @@ FROZEN = Check(
     per_scale=1.5,
 )  # fmt: skip
 SOILED = Check(
-    "camera.soiled", "1", "share", Bound.MAX, 0.07,
-    "Share of 48 tiles that have lost the texture that they usually have beside the others, while the robot moves.",
-    "Three tiles of 48 may be chance: objects and arms stay before a tile or two, dirt covers more.",
+    "camera.soiled", "2", "share", Bound.MAX, 0.05,
+    "Share of 48 tiles that have lost the texture that they usually have beside the others, while the robot moves: two"
+    " thirds of it, and more than in any usual scene; without earlier drives, seven eighths.",
+    "Two tiles of 48 may be chance: objects and arms stay before a tile or two, dirt covers more.",
 )  # fmt: skip
 EXPOSURE_JUMP = Check(
-    "camera.exposure_jump", "1", "stops", Bound.MAX, 1.8,
-    "Largest sudden change of the mean grey value that lasts, in powers of two.",
-    "Simulated tunnels, into which automatic exposure follows within two seconds, cost 1.6 stops, drives without 0.3.",
+    "camera.exposure_jump", "2", "stops", Bound.MAX, 1.5,
+    "Largest sudden change of the mean grey value that is still there when automatic exposure has followed, in"
+    " powers of two.",
+    "Between the 1.2 stops that simulated tunnels cost after a second and a half (their entries 3) and two stops.",
 )  # fmt: skip
 LOST = Check(
     "camera.lost", "1", "share", Bound.MAX, 0.5,
@@ -92,11 +94,16 @@ CHECKS = (
 )  # fmt: skip
 
 MIN_FRAMES = 3
-_DROP_OCTAVES, _BELOW_LEAST_OCTAVES = 3.0, 1.0
-"""A tile has lost its texture when its energy is an eighth of the usual, and half of the least usual."""
+_DROP_OCTAVES, _BELOW_LEAST_OCTAVES = 1.5, 0.5
+"""A tile has lost its texture when its energy is below a third of the usual and 0.7 of the least usual, which fog and
+night among earlier drives tell."""
+_DROP_UNTOLD_OCTAVES = 3.0
+"""What it must lose where no earlier drive tells."""
 _LEAST_USUAL = -4.0
 """Octaves below the well-textured tiles: what usually has less, such as sky, can lose none."""
 _JUMP_NS = 2_000_000_000
+_SETTLED_NS = 1_500_000_000
+"""Automatic exposure follows a sudden change of light within a second or so."""
 _TILES = tuple(f"tile_{k:02d}" for k in range(NBR_TILES))
 
 
@@ -239,20 +246,27 @@ def _dead_or_lost(facts: DriveFacts, lost: Mapping[str, Sequence[Measurement]]) 
 
 
 def _exposure(channel: str, frames: Frames) -> Measurement:
-    """Medians of three measured frames on either side of a step between neighbours that are near in time."""
+    """Medians of three measured frames before a step between neighbours and of three when exposure has followed it.
+
+    Of a step near the end of the scene, the last three that lie behind it.
+    """
     kept = np.flatnonzero(frames.is_measured & ~(frames.is_torn | frames.is_black | frames.is_white))
     if len(kept) < 2 * MIN_FRAMES:
         return _of(frames, channel, EXPOSURE_JUMP, None, "too few frames", {})
-    luma = np.median(np.lib.stride_tricks.sliding_window_view(frames.log_luma[kept], 3), axis=1)
-    before, after = luma[:-3], luma[3:]
-    steps = np.diff(frames.log_luma[kept])[2:-2]
+    luma, stamps_ns = frames.log_luma[kept], frames.stamps_ns[kept]
+    levels = np.median(np.lib.stride_tricks.sliding_window_view(luma, MIN_FRAMES), axis=1)
+    # The step from frame ``first + 2`` to the next one, whose level before is that of the window from ``first``.
+    first = np.arange(len(levels) - MIN_FRAMES)
+    settled = np.searchsorted(stamps_ns, stamps_ns[first + MIN_FRAMES] + _SETTLED_NS)
+    after = levels[np.minimum(settled, len(levels) - 1)]
+    steps, changes = np.diff(luma)[first + MIN_FRAMES - 1], after - levels[first]
+    is_sudden = np.diff(stamps_ns)[first + MIN_FRAMES - 1] <= _JUMP_NS
     stops = np.where(
-        (np.diff(frames.stamps_ns[kept])[2:-2] <= _JUMP_NS) & (np.sign(steps) == np.sign(after - before)),
-        np.minimum(np.abs(after - before), np.abs(steps)), 0.0,
+        is_sudden & (np.sign(steps) == np.sign(changes)), np.minimum(np.abs(changes), np.abs(steps)), 0.0
     )  # fmt: skip
     at = int(stops.argmax())
     jump = float(stops[at])
-    evidence = {"at_ns": int(frames.stamps_ns[kept[at + 3]])}
+    evidence = {"at_ns": int(stamps_ns[at + MIN_FRAMES])}
     said = f"exposure jumps by {jump:.1f} stops"
     return _of(frames, channel, EXPOSURE_JUMP, jump, said, evidence, kept[at + 2 : at + 4])
 
@@ -321,9 +335,10 @@ def _texture(frames: Frames, moving: FloatArray) -> FloatArray | None:
 
 
 def _is_soiled(texture: FloatArray, usually: Usual) -> BoolArray:
-    limit = usually.values - _DROP_OCTAVES
-    if usually.least is not None:
-        limit = np.minimum(limit, usually.least - _BELOW_LEAST_OCTAVES)
+    if usually.least is None:
+        limit = usually.values - _DROP_UNTOLD_OCTAVES
+    else:
+        limit = np.minimum(usually.values - _DROP_OCTAVES, usually.least - _BELOW_LEAST_OCTAVES)
     soiled: BoolArray = (texture < limit) & (usually.values > _LEAST_USUAL)
     return soiled
 

@@ -21,9 +21,9 @@ RETURNS = Check(
     "Rain, fog and open fields cost up to a third; what they leave varies by a tenth from sweep to sweep.",
 )  # fmt: skip
 EMPTY_SECTORS = Check(
-    "lidar.empty_sectors", "1", "share", Bound.MAX, 0.01,
-    "Share of the sectors of 5 degrees, by group of rings, that stay empty where the group's others have returns, less"
-    " what is usual.",
+    "lidar.empty_sectors", "2", "share", Bound.MAX, 0.01,
+    "Share of the sectors of 5 degrees, by group of rings, that stay empty with those below them where others of their"
+    " groups have returns, less what is usual.",
     "One sector of 72 in every group of rings, which a leaf on the housing hides.",
 )  # fmt: skip
 SILENT_RINGS = Check(
@@ -65,10 +65,9 @@ _USUALLY_LEFT = 0.7
 _SEEING_SHARE = 0.5
 """Of the sectors of a group of rings that has returns around the car."""
 _FULL_SHARE = 0.8
-"""Of the returns of the fullest group: such groups meet the ground, and what is empty there is hidden, not open sky."""
+"""Of the returns of the fullest group: what meets roof and bonnet has fewer, and hides what it likes."""
 _OWN_SHARE = 0.03
-"""What a car's own roof, mast and antennas may hide where no earlier drive tells: 0.023 on RADIATE's, 0.007 on
-Argoverse 2's."""
+"""What a car's own mast and antennas may hide where no earlier drive tells."""
 _MIN_IN_SECTOR, _MIN_IN_SCENE = 1.0, 8.0
 """Sampled points in a lit sector (median), of a sweep and of a scene: with fewer, an empty one can be chance."""
 
@@ -153,6 +152,9 @@ def empty_sectors(counts: FloatArray) -> tuple[BoolArray, int] | None:
     """Sectors (``NBR_GROUPS``, ``NBR_SECTORS``) that stay empty and should not, and the number of sectors of the groups
     that have returns around the car; None when no group has.
 
+    Upper rings see sky between houses, for as long as the car stands or the street goes on; only the lowest, which
+    meet the ground, should have returns everywhere. An empty sector counts where those of all lower groups are empty.
+
     Args:
         counts: (n, ``NBR_GROUPS * NBR_SECTORS``) of the sweeps of a scene.
     """
@@ -166,11 +168,12 @@ def empty_sectors(counts: FloatArray) -> tuple[BoolArray, int] | None:
     enough = max(_MIN_IN_SECTOR, _MIN_IN_SCENE / len(known))
     lit = np.where(usual_count >= enough, (~is_empty).mean(axis=1), 0.0)
     is_seeing = lit >= _SEEING_SHARE
-    is_full = is_seeing & (usual_count >= _FULL_SHARE * usual_count.max())
     if not is_seeing.any():
         return None
+    is_hidden = np.logical_and.accumulate(is_empty | ~is_seeing[:, None], axis=0) & is_seeing[:, None]
     # One empty sector of one group is a gap between houses; what sits on the housing is wider or hides all rings.
-    is_wide = is_empty & (np.roll(is_empty, 1, axis=1) | np.roll(is_empty, -1, axis=1)) & is_full[:, None]
+    is_full = usual_count >= _FULL_SHARE * usual_count.max()
+    is_wide = is_hidden & (np.roll(is_hidden, 1, axis=1) | np.roll(is_hidden, -1, axis=1)) & is_full[:, None]
     is_through = is_empty[is_seeing].all(axis=0) & is_seeing[:, None]
     return is_wide | is_through, int(is_seeing.sum()) * NBR_SECTORS
 

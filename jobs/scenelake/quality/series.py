@@ -1,6 +1,7 @@
 """Numbers of one channel over one scene, and what many checks ask of them."""
 
 from collections.abc import Iterable
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -70,15 +71,15 @@ def longest_run_ns(is_step: BoolArray, stamps_ns: Int64Array) -> tuple[int, int]
     return int(lengths[longest]), int(stamps_ns[firsts[longest]])
 
 
-def noise(values: FloatArray) -> FloatArray:
-    """White noise of each column of (n, w), from second differences, which slow signals hardly enter: (w,).
+def noise(values: FloatArray, order: int = 2) -> FloatArray:
+    """White noise of each column of (n, w), from differences of an order, which slow signals hardly enter: (w,).
 
     Var(x[i-1] - 2 x[i] + x[i+1]) is six times that of x where its values are independent (von Neumann and others,
-    "The mean square successive difference", 1941, carried one order further).
+    "The mean square successive difference", 1941, carried one order further); of order k it is (2k)! / (k!)² times.
     """
-    bends = np.diff(values, 2, axis=0)
+    bends = np.diff(values, order, axis=0)
     sizes = np.array([mad_sigma(bends[:, i]) for i in range(values.shape[1])], np.float64)
-    return np.asarray(sizes / np.sqrt(6.0))
+    return np.asarray(sizes / np.sqrt(comb(2 * order, order)))
 
 
 def quantum(values: FloatArray) -> float | None:

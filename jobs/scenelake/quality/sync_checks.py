@@ -10,12 +10,14 @@ _MS = 1_000_000
 
 SYNC_MATCH = Check(
     "sync_match", "1", "share", Bound.MIN, 0.9,
-    "Share of the scene's keyframes that found a row of the channel within tolerance.",
+    "Share of the scene's keyframes that found a row of the channel within tolerance, by the stamps.",
     "As for completeness.",
 )  # fmt: skip
 SYNC_ERROR = Check(
     "sync_error", "1", "ns", Bound.MAX, 60.0 * _MS,
-    "Median distance from every reference row to the nearest row of the channel, before any tolerance.",
+    "Median distance from every reference row to the nearest row of the channel, before any tolerance: of the stamps"
+    " alone. A constant latency in all stamps of a sensor is not observable here; motion.*_lag, calibration.imu_lag and"
+    " robot.action_lag see it where something moves, and of other sensors nothing does.",
     "Camera: Argoverse 2's camera-LiDAR tolerance of 25 ms; half a period, because no free-running sensor can be nearer"
     " than that for certain.",
     by_modality={Modality.CAMERA: 25.0 * _MS, Modality.DEPTH: 25.0 * _MS, Modality.LIDAR: 50.0 * _MS},
@@ -59,13 +61,18 @@ def measure_sync_error(facts: DriveFacts) -> Iterator[Measurement]:
         if clock is None or median_ns is None:
             continue
         figures = ("reference_channel", "nbr_reference", "p99_abs_delta_ns", "max_abs_delta_ns")
+        said = f"{row['channel']} is {median_ns / _MS:.1f} ms from {row['reference_channel']} by their stamps"
+        unobservable = {}
+        if clock.unobservable:
+            said += ", which a latency common to all stamps of one of them does not change"
+            unobservable = {"unobservable": clock.unobservable}
         yield Measurement(
             scenes[row["scene_id"]],
             row["channel"],
             SYNC_ERROR,
             float(median_ns),
-            f"{row['channel']} is {median_ns / _MS:.1f} ms from {row['reference_channel']} (median)",
-            {name: row[name] for name in figures},
+            said,
+            {name: row[name] for name in figures} | unobservable,
             scale=float(clock.median_period_ns or 0),
             modality=clock.modality,
         )

@@ -20,7 +20,7 @@ from scenelake.quality.checks import Verdict
 from scenelake.quality.config import QualityPolicy
 from scenelake.rejudge.verdicts import Rejudged, rejudge, restated_scenes
 from scenelake.runtime.job import code_version
-from scenelake.serialise.releases import ReleaseObjects, latest_release, scene_delta, write_release
+from scenelake.serialise.releases import ReleaseObjects, latest_release, load_release, scene_delta, write_release
 
 BATCH_PREFIX = "judge-"
 """Of the batch id of such a release: no batch of drops made it."""
@@ -90,9 +90,10 @@ def judge_release(
         restated = _restate(parent, committer, policy)
         nbr_scenes = len(restated.rejudged.worst)
         if is_dry or not restated.rejudged.scene_ids:
-            # A judgement that was killed between its release and the move of main is ended by the next one.
+            # A judgement that was killed after its release was written is ended by the next one.
             if not is_dry:
                 committer.publish(parent.tables, parent.number)
+                _record_late(parent, policy, committer, objects, paths)
             return Judgement(parent, None, nbr_scenes, restated.changes, restated.waiting)
         release = _commit(parent, restated, policy, committer, now_ns)
         if write_release(objects, paths, release):
@@ -160,8 +161,7 @@ def _commit(
     now_ns: Callable[[], int],
 ) -> Release:
     number = parent.number + 1
-    said = ids.recipe({"policy": policy.model_dump(mode="json"), "parent": parent.release_id})
-    token = CommitToken(f"{BATCH_PREFIX}{said[:16]}", 1, release_id(number))
+    token = CommitToken(_batch_id(policy, parent.release_id), 1, release_id(number))
     verdicts = restated.rejudged.verdicts
     is_live = pa.array([s in parent.scenes for s in verdicts["scene_id"].to_pylist()], pa.bool_())
     scenes = restated_scenes(restated.before, verdicts.filter(is_live), restated.released, token.release_id or "")
@@ -187,6 +187,27 @@ def _commit(
     )
 
 
+def _batch_id(policy: QualityPolicy, parent_id: str | None) -> str:
+    said = ids.recipe({"policy": policy.model_dump(mode="json"), "parent": parent_id})
+    return f"{BATCH_PREFIX}{said[:16]}"
+
+
+def _run_id(release: Release) -> str:
+    return f"{release.batch_id}.1.judge"
+
+
+def _record_late(
+    release: Release, policy: QualityPolicy, committer: IcebergCommitter, objects: ReleaseObjects, paths: LakePaths
+) -> None:
+    """Records the judgement that made a release, where it was this policy's and died before it could."""
+    if release.parent is None or release.batch_id != _batch_id(policy, release.parent):
+        return
+    runs = committer.load("lineage_run")
+    if runs is None or not len(runs.scan(f"run_id = '{_run_id(release)}'", selected_fields=("run_id",)).to_arrow()):
+        parent = load_release(objects, paths, release.parent)
+        _record(release, parent, policy, committer, release.committed_at_ns, release.committed_at_ns)
+
+
 def _record(
     release: Release,
     parent: Release,
@@ -199,7 +220,7 @@ def _record(
     commit, is_dirty = code_version()
     params = policy.model_dump(mode="json")
     record = StageRecord(
-        run_id=f"{release.batch_id}.1.judge",
+        run_id=_run_id(release),
         batch_id=release.batch_id,
         attempt=1,
         stage="judge",

@@ -1,17 +1,20 @@
 """Charts of a day as PNG."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from scenelake.quality.shift import NBR_BARS, Shift
 from scenelake.report.figures import DayFigures, Row
 
 _DPI = 110
 _PASS, _UNKNOWN, _WARN, _BAD = "#7fb77e", "#c9ced6", "#f2b134", "#d1495b"
 _BLUE = "#30638e"
 _MAX_BARS = 24
+_PANELS_A_ROW = 3
+_TITLE_CHARACTERS = 44
 
 
 def volume_chart(figures: DayFigures) -> bytes:
@@ -59,6 +62,50 @@ def sync_chart(rows: Sequence[Row]) -> bytes:
     if rows:
         figure.legend(loc="outside upper center", ncol=2, frameon=False)
     return _png(figure)
+
+
+def shifts_chart(found: Sequence[Shift], unit_of: Callable[[str], tuple[str, float]]) -> bytes:
+    """Numbered histograms, a panel each: what was usual before, filled, and what came now, as a line.
+
+    Args:
+        unit_of: the unit of a statistic, and what its values are multiplied by for it.
+    """
+    nbr_rows = max(-(-len(found) // _PANELS_A_ROW), 1)
+    figure = Figure(figsize=(11, 0.5 + 2.5 * nbr_rows), dpi=_DPI, layout="constrained")
+    panels = figure.subplots(nbr_rows, _PANELS_A_ROW, squeeze=False).ravel().tolist()
+    for number, (axes, shift) in enumerate(zip(panels, found, strict=False), start=1):
+        unit, factor = unit_of(shift.statistic)
+        _histogram(axes, shift, factor)
+        axes.set_title(
+            f"{number} · {_cut(shift.robot_id)}\n{_cut(shift.channel or 'scene')}\n{_cut(shift.statistic)}",
+            fontsize=8, loc="left", parse_math=False,
+        )  # fmt: skip
+        sizes = f"PSI {shift.psi:.2f}, KS {shift.ks:.2f}"
+        axes.set_xlabel(f"{unit} · {sizes}" if unit else sizes, fontsize=8)
+    for axes in panels[len(found) :]:
+        axes.set_axis_off()
+    if found:
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncol=2, frameon=False)
+    return _png(figure)
+
+
+def _histogram(axes: Axes, shift: Shift, factor: float) -> None:
+    shown = shift.histogram
+    edges = [factor * (shown.low + (shown.high - shown.low) * k / NBR_BARS) for k in range(NBR_BARS + 1)]
+    axes.stairs(shown.before / shown.before.sum(), edges, fill=True, color="#bcd0e0", label="before")
+    axes.stairs(shown.after / shown.after.sum(), edges, color=_BAD, linewidth=1.6, label="now")
+    axes.set_ylabel("share of scenes", fontsize=8)
+    axes.set_ylim(bottom=0.0)
+    axes.locator_params(axis="x", nbins=5)
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _cut(text: str) -> str:
+    plain = "".join(c if c.isprintable() else "□" for c in text)
+    return plain if len(plain) <= _TITLE_CHARACTERS else f"…{plain[-_TITLE_CHARACTERS + 1 :]}"
 
 
 def _bars(count: int) -> tuple[Figure, Axes]:

@@ -1,13 +1,15 @@
 """A day in figures, asked of a release by SQL."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
+from scenelake.quality.shift import Shift
 from scenelake.report.config import ReportConfig
+from scenelake.report.shifts import Sql, shifts_of_day
 
 Row = dict[str, Any]
 
@@ -27,7 +29,7 @@ held AS (
   SELECT drive_id, count(*) FILTER (state = 'QUARANTINED') AS nbr_waiting, count(*) FILTER (state = 'REJECTED')
          AS nbr_rejected FROM quarantine WHERE drive_id IN (SELECT drive_id FROM drives) GROUP BY 1)
 SELECT robot_id, any_value(fleet) AS fleet, count(*)::INT AS nbr_drives, sum(nbr_objects)::BIGINT AS nbr_objects,
-       sum(size_bytes)::BIGINT AS size_bytes, sum(nbr_messages)::BIGINT AS nbr_messages,
+       coalesce(sum(size_bytes), 0)::BIGINT AS size_bytes, sum(nbr_messages)::BIGINT AS nbr_messages,
        sum(nbr_accepted)::BIGINT AS nbr_accepted, sum(nbr_undecodable)::BIGINT AS nbr_undecodable,
        coalesce(sum(nbr_scenes), 0)::BIGINT AS nbr_scenes, coalesce(sum(hours), 0)::DOUBLE AS hours,
        coalesce(sum(nbr_samples), 0)::BIGINT AS nbr_samples, coalesce(sum(nbr_waiting), 0)::BIGINT AS nbr_waiting,
@@ -61,13 +63,6 @@ WHERE q.drive_date = $day AND v.drive_date = $day AND channel IS NOT NULL
 AND check_name IN ('completeness', 'gaps', 'sync_error') GROUP BY robot_id, channel ORDER BY robot_id, channel
 """
 
-_HISTORY = """
-SELECT robot_id, q.drive_date AS day, check_name, channel, median(measured) AS measured, count(*) AS nbr_scenes
-FROM qc_measurement q JOIN drive v USING (drive_id)
-WHERE q.drive_date BETWEEN $first AND $day AND measured IS NOT NULL AND channel IS NOT NULL
-GROUP BY ALL ORDER BY robot_id, check_name, channel, day
-"""
-
 _WORST = """
 SELECT scene_id, robot_id, drive_name, start_ns, kept, verdict, nbr_bad, nbr_warn, said FROM (
   SELECT q.scene_id, any_value(robot_id) AS robot_id, any_value(drive_name) AS drive_name,
@@ -90,30 +85,6 @@ GROUP BY stage ORDER BY hours DESC
 """
 
 
-class Sql(Protocol):
-    """What this module asks of a database over the tables of a release."""
-
-    def execute(self, query: str, parameters: Mapping[str, object]) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """A figure of a sensor that moved against its own days before.
-
-    Attributes:
-        before: median over the earlier days; now: of the day.
-        spread: median absolute deviation of the earlier days.
-    """
-
-    robot_id: str
-    channel: str
-    check_name: str
-    before: float
-    now: float
-    spread: float
-    nbr_days: int
-
-
 @dataclass(frozen=True, slots=True)
 class DayFigures:
     """One day of a release.
@@ -121,8 +92,8 @@ class DayFigures:
     Attributes:
         vehicles: one row each (``volume``).
         checks, sensors, worst: by vehicle, in rows.
-        history: medians by vehicle, check, channel and day.
         cost: stages of the batches that built the day's drives, with hours.
+        shifts: every distribution that could be compared with that of the days before.
     """
 
     day: date
@@ -131,9 +102,8 @@ class DayFigures:
     checks: Sequence[Row]
     sensors: Sequence[Row]
     worst: Sequence[Row]
-    history: Sequence[Row]
     cost: Sequence[Row]
-    drift: Sequence[Drift] = field(default_factory=tuple)
+    shifts: Sequence[Shift]
 
     @property
     def size_bytes(self) -> int:
@@ -145,6 +115,10 @@ class DayFigures:
 
     def of(self, rows: Sequence[Row], robot_id: str) -> list[Row]:
         return [row for row in rows if row["robot_id"] == robot_id]
+
+    def shifts_of(self, robot_id: str | None) -> list[Shift]:
+        """Of one vehicle, or of all for None."""
+        return [shift for shift in self.shifts if robot_id in (None, shift.robot_id)]
 
 
 def day_figures(sql: Sql, release_id: str, day: date, config: ReportConfig) -> DayFigures:
@@ -160,41 +134,7 @@ def day_figures(sql: Sql, release_id: str, day: date, config: ReportConfig) -> D
         listed: list[Row] = found.to_pylist()
         return listed
 
-    history = rows(_HISTORY, day=day, first=first)
     return DayFigures(
         day, release_id, rows(_VOLUME, day=day), rows(_CHECKS, day=day), rows(_SENSORS, day=day),
-        rows(_WORST, day=day), history, rows(_COST, day=day), drifts(history, day),
+        rows(_WORST, day=day), rows(_COST, day=day), shifts_of_day(sql, day, first),
     )  # fmt: skip
-
-
-MIN_DAYS = 3
-"""Fewer earlier days have no spread to speak of."""
-MIN_SHIFT = 6.0
-"""In scaled median absolute deviations (1.4826 of them are a standard deviation): a day in a thousand strays by 3.3 of
-a normal distribution's, and days have heavier tails."""
-_MIN_RELATIVE = 0.02
-
-
-def drifts(history: Sequence[Row], day: date) -> list[Drift]:
-    """Figures of the day that lie far from those of the days before, the farthest first."""
-    series: dict[tuple[str, str, str], dict[date, float]] = {}
-    for row in history:
-        series.setdefault((row["robot_id"], row["channel"], row["check_name"]), {})[row["day"]] = row["measured"]
-    found = []
-    for (robot_id, channel, check_name), by_day in series.items():
-        now = by_day.pop(day, None)
-        if now is None or len(by_day) < MIN_DAYS:
-            continue
-        before = _median(list(by_day.values()))
-        spread = _median([abs(value - before) for value in by_day.values()])
-        # A figure that never moved would flag its first digit of rounding.
-        least = max(1.4826 * spread, _MIN_RELATIVE * abs(before), 1e-12)
-        if abs(now - before) > MIN_SHIFT * least:
-            found.append(Drift(robot_id, channel, check_name, before, now, spread, len(by_day)))
-    return sorted(found, key=lambda d: (-abs(d.now - d.before) / max(abs(d.before), 1e-12), d.channel, d.check_name))
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -17,10 +17,12 @@ from scenelake.adapters.release_reader import LATEST, open_release
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.release_reader import ReleaseReader
-from scenelake.report.charts import checks_chart, sync_chart, volume_chart
+from scenelake.quality.shift import called
+from scenelake.report.charts import checks_chart, shifts_chart, sync_chart, volume_chart
 from scenelake.report.config import ReportConfig
 from scenelake.report.figures import DayFigures, day_figures
-from scenelake.report.page import OVERVIEW, merged_checks, page
+from scenelake.report.page import OVERVIEW, SHIFTS_CHART, merged_checks, page, unit_of
+from scenelake.report.shifts import bound_memory
 from scenelake.runtime.command import run_command
 from scenelake.runtime.settings import Settings
 from scenelake.view.choose import choose_scene, open_source
@@ -55,7 +57,8 @@ def build_report(settings: Settings, day: date, release_id: str, config: ReportC
         BadInputError: there is no such release.
     """
     reader = open_release(settings, release_id)
-    with connect(settings) as connection:
+    with tempfile.TemporaryDirectory(prefix="scenelake-report-") as scratch, connect(settings) as connection:
+        bound_memory(connection, Path(scratch))
         attach_release(connection, reader.release)
         for name in sorted(OUTSIDE_RELEASES):
             attach_newest(connection, settings, name)
@@ -63,7 +66,7 @@ def build_report(settings: Settings, day: date, release_id: str, config: ReportC
     folder_uri = LakePaths(settings.lake_uri).report(day.isoformat())
     objects = s3_objects(settings)
     pictures = _pictures(reader, figures, config, objects, folder_uri)
-    for name, data in _charts(figures).items():
+    for name, data in _charts(figures, config).items():
         objects.write(f"{folder_uri}/{name}", data)
     pages = _pages(figures, config, pictures)
     for name, text in pages.items():
@@ -75,7 +78,7 @@ def build_report(settings: Settings, day: date, release_id: str, config: ReportC
         "nbr_vehicles": len(figures.vehicles),
         "nbr_pages": len(pages),
         "nbr_pictures": len(pictures),
-        "nbr_drifts": len(figures.drift),
+        "nbr_shifts": len(called(figures.shifts)),
     }
 
 
@@ -84,13 +87,18 @@ def folder_of(robot_id: str) -> str:
     return _NOT_IN_A_NAME.sub("_", robot_id)
 
 
-def _charts(figures: DayFigures) -> dict[str, bytes]:
+def _charts(figures: DayFigures, config: ReportConfig) -> dict[str, bytes]:
     charts = {"volume.png": volume_chart(figures), "checks.png": checks_chart(merged_checks(figures.checks))}
     for row in figures.vehicles:
         robot_id = row["robot_id"]
         folder = folder_of(robot_id)
         charts[f"{folder}/checks.png"] = checks_chart(figures.of(figures.checks, robot_id))
         charts[f"{folder}/sync.png"] = sync_chart(figures.of(figures.sensors, robot_id))
+    for robot_id in (None, *sorted({shift.robot_id for shift in called(figures.shifts)})):
+        drawn = called(figures.shifts_of(robot_id))[: config.nbr_shift_plots]
+        if drawn:
+            where = SHIFTS_CHART if robot_id is None else f"{folder_of(robot_id)}/{SHIFTS_CHART}"
+            charts[where] = shifts_chart(drawn, unit_of)
     return charts
 
 

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from scenelake.quality.catalogue import CATALOGUE
+from scenelake.quality.shift import LARGE_PSI, MIN_SCENES, SMALL_PSI, called
 from scenelake.report.config import ReportConfig
 from scenelake.report.figures import DayFigures, Row
 
 OVERVIEW = "index.html"
+SHIFTS_CHART = "shifts.png"
 
 
 def page(
@@ -29,18 +31,27 @@ def page(
     """
     worst = [row for row in figures.worst if robot_id in (None, row["robot_id"])][: config.nbr_worst_scenes]
     checks = merged_checks(figures.checks) if robot_id is None else figures.of(figures.checks, robot_id)
+    shifts = called(figures.shifts_of(robot_id))
     return _template().render(
         figures=figures,
         robot_id=robot_id,
         vehicles=figures.vehicles if robot_id is None else figures.of(figures.vehicles, robot_id),
         checks=[row | {"has_finding": bool(row["nbr_bad"] + row["nbr_warn"])} for row in checks],
         sensors=[] if robot_id is None else figures.of(figures.sensors, robot_id),
-        drift=[d for d in figures.drift if robot_id in (None, d.robot_id)],
+        compared=figures.shifts_of(robot_id),
+        shifts=shifts,
+        drawn=shifts[: config.nbr_shift_plots],
+        nbr_shifts=config.nbr_shifts,
+        unit_of=unit_of,
         worst=worst,
         pictures=pictures,
         charts=charts,
         vehicle_pages=vehicle_pages,
         catalogue=CATALOGUE,
+        shifts_chart=SHIFTS_CHART,
+        small_psi=SMALL_PSI,
+        large_psi=LARGE_PSI,
+        min_scenes=MIN_SCENES,
         usd_per_job_hour=config.usd_per_job_hour,
         nbr_history_days=config.nbr_history_days,
     )
@@ -55,6 +66,16 @@ def merged_checks(checks: Sequence[Row]) -> list[Row]:
             if name.startswith("nbr_"):
                 sums[name] += row[name]
     return sorted(found.values(), key=lambda r: (-r["nbr_bad"], -r["nbr_warn"], r["check_name"]))
+
+
+def unit_of(statistic: str) -> tuple[str, float]:
+    """The unit in which a person reads a statistic, and what a value is multiplied by for it.
+
+    Numbers that a check leaves in its evidence have no unit that is known here.
+    """
+    check = CATALOGUE.get(statistic)
+    unit = check.unit if check is not None and check.unit != "1" else ""
+    return ("ms", 1e-6) if unit == "ns" else (unit, 1.0)
 
 
 def _template() -> Template:

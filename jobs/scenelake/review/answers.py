@@ -1,10 +1,9 @@
 """From what a person said to a review that may be recorded."""
 
 from scenelake.contracts.errors import BadInputError
-from scenelake.contracts.reviews import Decision, Review, ReviewSource
+from scenelake.contracts.reviews import MAX_NOTE_CHARACTERS, Decision, Review, ReviewSource
 from scenelake.review.questions import HeldScene
 
-MAX_NOTE_CHARACTERS = 2000
 MAX_REVIEWER_CHARACTERS = 200
 
 
@@ -22,10 +21,14 @@ def reviewed(
     known = {str(d): d for d in Decision}
     if decision.upper() not in known:
         raise BadInputError(f"decision: expected one of {', '.join(known)}, got {decision!r}", reason="bad_review")
-    if not reviewer.strip() or len(reviewer) > MAX_REVIEWER_CHARACTERS:
+    by = _line(reviewer)
+    if not by or len(by) > MAX_REVIEWER_CHARACTERS:
         raise BadInputError("reviewer: expected a name, got none or a very long one", reason="bad_review")
     if len(note) > MAX_NOTE_CHARACTERS:
         said = f"note: expected at most {MAX_NOTE_CHARACTERS} characters, got {len(note)}"
+        raise BadInputError(said, reason="bad_review")
+    if not scene.review_hash:
+        said = f"scene {scene.scene_id}: held back before revisions had a name: build its drive again, then decide"
         raise BadInputError(said, reason="bad_review")
     if review_hash != scene.review_hash:
         raise BadInputError(
@@ -40,15 +43,19 @@ def reviewed(
             " the policy, then process it again",
             reason="bad_review",
         )
-    words = " ".join("".join(c if c.isprintable() or c.isspace() else "□" for c in note).split())
     return Review(
         scene_id=scene.scene_id,
         review_hash=review_hash,
         drive_id=scene.drive_id,
         decision=chosen,
-        reviewer=reviewer.strip(),
-        note=words,
+        reviewer=by,
+        note=_line(note),
         decided_at_ns=at_ns,
         source=source,
         evidence_uri=scene.evidence_uri,
     )
+
+
+def _line(text: str) -> str:
+    """Text on one line, without characters that no terminal, page or database should get from a stranger."""
+    return " ".join("".join(c if c.isprintable() or c.isspace() else "□" for c in text).split())

@@ -11,7 +11,7 @@ from scenelake.runtime.settings import Settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Answers ``{drives: [{drive_id, run_id, prefix, nbr_scenes}], nbr_drives}``, or the ``reason`` for none."""
+    """Answers ``{drives: [{drive_id, run_id, bucket, prefix, nbr_scenes}], nbr_drives}``, or a ``reason`` for none."""
     parser = argparse.ArgumentParser(prog="scenelake-review-build", description="Lists drives to build again.")
     parser.add_argument("--max-drives", type=int, default=20, help="drives at most (default 20)")
     return run_command("review_build", parser, _gather, argv)
@@ -29,6 +29,7 @@ def _gather(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]
             {
                 "drive_id": drive_id,
                 "run_id": f"review_{drive_id[:12]}_{state}",
+                "bucket": drops[0].bucket,
                 "prefix": prefix,
                 "nbr_scenes": len(scenes),
             }

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from scenelake.adapters.dynamo_ledger import DynamoLedger
@@ -75,8 +75,16 @@ class ReviewDesk:
         return self._with_reviews([found])[0]
 
     def document(self, scene: HeldScene) -> dict[str, Any]:
-        """The evidence document of a held scene."""
-        found: dict[str, Any] = read_json(self.objects, scene.evidence_uri)
+        """The evidence document of a held scene.
+
+        Raises:
+            BadInputError: reason ``not_found``: somebody took it away.
+        """
+        try:
+            found: dict[str, Any] = read_json(self.objects, scene.evidence_uri)
+        except FileNotFoundError as error:
+            said = f"scene {scene.scene_id}: its evidence is gone ({scene.evidence_uri}); processing it again writes it"
+            raise BadInputError(said, reason="not_found") from error
         return found
 
     def list_page(self, query: dict[str, str]) -> str:
@@ -113,15 +121,17 @@ class ReviewDesk:
         given = reviewed(
             self.scene(scene_id), review_hash, decision, note, reviewer, at_ns or time.time_ns(), source
         )  # fmt: skip
-        stands = self.ledger.decide(given)
+        # A form's answer waits for a worker: builds that began meanwhile knew nothing of it.
+        stands = self.ledger.decide(replace(given, recorded_at_ns=max(given.decided_at_ns, time.time_ns())))
         return Ruling(stands, stands == given)
 
     def drives_to_build(self) -> dict[str, tuple[HeldScene, ...]]:
         """Drives that reviews of the last weeks ask to build again (``questions.drives_to_build``)."""
         recent = self.ledger.reviews_since(time.time_ns() - _LOOK_BACK_DAYS * _DAY_NS)
         drive_ids = sorted({review.drive_id for review in recent})
-        scenes = self._with_reviews(self.reader.of_drives(drive_ids))
-        return drives_to_build(scenes, {drive_id: self._last_claimed_at_ns(drive_id) for drive_id in drive_ids})
+        scenes = [s for s in self._with_reviews(self.reader.of_drives(drive_ids)) if s.is_to_be_followed]
+        waiting = sorted({scene.drive_id for scene in scenes})
+        return drives_to_build(scenes, {drive_id: self._last_claimed_at_ns(drive_id) for drive_id in waiting})
 
     def _last_claimed_at_ns(self, drive_id: str) -> int | None:
         drops = list(self.ledger.drops(drive_id=drive_id))
@@ -129,8 +139,12 @@ class ReviewDesk:
             return None
         one_of_each = {drop.batch_id: drop.drop_id for drop in drops}
         entries = (entry for drop_id in one_of_each.values() for entry in self.ledger.history(drop_id))
-        claims = [int(str(e["at_ns"])) for e in entries if e["state"] == DropState.CLAIMED]
-        return max(claims, default=None)
+        claims = [(str(e["batch_id"]), int(str(e["at_ns"]))) for e in entries if e["state"] == DropState.CLAIMED]
+        # A later attempt that finds its release made takes that as it is, whatever was decided since.
+        first_ns: dict[str, int] = {}
+        for batch_id, at_ns in claims:
+            first_ns[batch_id] = min(first_ns.get(batch_id, at_ns), at_ns)
+        return max(first_ns.values(), default=None)
 
     def _with_reviews(self, scenes: Sequence[HeldScene]) -> list[HeldScene]:
         return with_reviews(scenes, self.ledger.reviews([s.question for s in scenes if s.review_hash]))

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from scenelake.contracts.reviews import Review
 from scenelake.review.filters import STATES, Facets, Filters
 from scenelake.review.questions import HeldScene, Status, number_words
+from scenelake.review.signals import has_signals
 
 _DAY_NS = 86_400 * 1_000_000_000
 _SECOND_NS = 1_000_000_000
@@ -56,7 +57,7 @@ def list_page(listing: Listing, now_ns: int) -> str:
 
 
 def scene_page(scene: HeldScene, document: Mapping[str, Any], now_ns: int) -> str:
-    """One scene: pictures, findings, timeline, and the buttons.
+    """One scene: pictures, findings, timeline, signals, and the buttons.
 
     Args:
         document: the evidence document.
@@ -80,10 +81,21 @@ def scene_page(scene: HeldScene, document: Mapping[str, Any], now_ns: int) -> st
         f'<a href="{name}/sheet.png"><img class="sheet" src="{name}/sheet.png" alt="contact sheet of the scene"></a>'
         f"</section><section><h2>Findings</h2>{_findings(document['checks'])}</section>"
         f'<section><h2>Timeline</h2><img class="timeline" src="{name}/timeline.svg" alt="messages by channel">'
-        f"</section><section><h2>Facts</h2><dl>{told}</dl></section>"
+        f"{_signals(name, document['checks'])}</section><section><h2>Facts</h2><dl>{told}</dl></section>"
         f"</main>"
     )
     return _document(f"Review {scene.scene_id[:8]}", body, "..")
+
+
+def _signals(name: str, checks: Sequence[Mapping[str, Any]]) -> str:
+    """The signals that findings are about; nothing where there is none."""
+    if not has_signals(checks):
+        return ""
+    return (
+        "</section><section><h2>Signals</h2><p class='dim'>what the findings complain of, marked in orange; not marked"
+        " where it is the scene as a whole</p>"
+        f'<a href="{name}/signals.png"><img class="timeline" src="{name}/signals.png" alt="signals"></a>'
+    )
 
 
 def _answer(scene: HeldScene, now_ns: int) -> str:

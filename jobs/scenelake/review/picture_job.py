@@ -18,6 +18,8 @@ from scenelake.adapters.held_scene import HeldSceneReader
 from scenelake.contracts.errors import BadInputError
 from scenelake.review.desk import ReviewDesk
 from scenelake.review.questions import picture_uri
+from scenelake.review.signal_plots import signals_png
+from scenelake.review.signals import panels
 from scenelake.review.timeline import Track, marks_of, timeline_svg
 from scenelake.runtime.command import run_command
 from scenelake.runtime.settings import Settings
@@ -30,7 +32,7 @@ THUMB_PX = (352, 198)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Answers ``{uris}``: of the contact sheet, the thumbnail and the timeline."""
+    """Answers ``{uris}``: of the contact sheet, the thumbnail, the timeline and the signals."""
     parser = argparse.ArgumentParser(prog="scenelake-review-picture", description="Draws one held scene.")
     parser.add_argument("--scene-id", required=True)
     return run_command("review_picture", parser, _draw, argv)
@@ -51,6 +53,7 @@ def _draw(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         made = {"sheet.png": sheet.read_bytes(), "thumb.jpg": thumbnail(opened, sheet)}
     start_ns, end_ns = opened.scene.start_ns, opened.scene.exclusive_end_ns
     made["timeline.svg"] = timeline_svg(list(tracks(reader, document, start_ns, end_ns)), start_ns, end_ns).encode()
+    made["signals.png"] = signals_png(list(panels(document["checks"], reader.rows)), start_ns, end_ns)
     uris = {name: picture_uri(scene.evidence_uri, name) for name in made}
     for name, data in made.items():
         desk.objects.write(uris[name], data)
@@ -74,7 +77,7 @@ def tracks(reader: HeldSceneReader, document: dict[str, Any], start_ns: int, exc
     marks: dict[str | None, list[tuple[int, int]]] = {}
     for row in document["checks"]:
         if row["verdict"] not in ("pass", "unknown"):
-            marks.setdefault(row.get("channel"), []).extend(marks_of(row.get("evidence")))
+            marks.setdefault(row.get("channel"), []).extend(marks_of(row.get("evidence"), row.get("measured")))
     for fault in reader.rows("clock_fault").to_pylist():
         marks.setdefault(fault["channel"], []).append((fault["start_ns"], fault["exclusive_end_ns"]))
     messages = reader.rows("sample_data", columns=("channel", "modality", "timestamp_ns"))

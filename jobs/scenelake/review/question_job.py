@@ -1,14 +1,18 @@
 """Asks about scenes that wait for a person: the texts for Airflow's form."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from typing import Any
 
+from scenelake.contracts.errors import BadInputError
 from scenelake.review.desk import ReviewDesk
 from scenelake.review.filters import Filters
-from scenelake.review.questions import Status, question_words
+from scenelake.review.questions import HeldScene, Status, question_words
 from scenelake.runtime.command import run_command
 from scenelake.runtime.settings import Settings
+
+log = logging.getLogger(__name__)
 
 PAGE = "/scenelake"
 """Where the plugin mounts the review page."""
@@ -30,9 +34,7 @@ def _ask(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         listing = desk.listing(Filters(page=page))
         for scene in listing.scenes:
             if scene.status is Status.WAITING and scene.review_hash:
-                checks = desk.document(scene)["checks"]
-                bad = [c for c in checks if c["verdict"] not in ("pass", "unknown")][:MAX_FINDINGS]
-                subject, body = question_words(scene, settings.airflow_url + PAGE, bad)
+                subject, body = question_words(scene, settings.airflow_url + PAGE, _findings(desk, scene))
                 found.append(
                     {"scene_id": scene.scene_id, "review_hash": scene.review_hash, "subject": subject, "body": body}
                 )
@@ -43,6 +45,16 @@ def _ask(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         "nbr_questions": len(asked),
         "reason": None if asked else "no scene waits for a person",
     }
+
+
+def _findings(desk: ReviewDesk, scene: HeldScene) -> list[dict[str, Any]]:
+    try:
+        checks = desk.document(scene)["checks"]
+    except BadInputError as error:
+        # The question is asked without: the answer may be to process the scene again, which writes them anew.
+        log.warning("%s", error, extra={"scene_id": scene.scene_id})
+        return []
+    return [check for check in checks if check["verdict"] not in ("pass", "unknown")][:MAX_FINDINGS]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from enum import StrEnum
 from scenelake.contracts.paths import split_uri
 from scenelake.contracts.reviews import Question, Review
 
-PICTURES = {"sheet.png": "image/png", "thumb.jpg": "image/jpeg", "timeline.svg": "image/svg+xml"}
+PICTURES = {
+    "sheet.png": "image/png", "thumb.jpg": "image/jpeg", "timeline.svg": "image/svg+xml", "signals.png": "image/png",
+}  # fmt: skip
 """What is drawn of a held scene, with its media type."""
 
 
@@ -61,6 +63,11 @@ class HeldScene:
         return self.decision is not None and self.decided_at_ns == self.decision.decided_at_ns
 
     @property
+    def is_to_be_followed(self) -> bool:
+        """Whether somebody said something that no build is known to have followed."""
+        return (self.decision or self.request) is not None and not self.is_honoured
+
+    @property
     def status(self) -> Status:
         if self.decision is not None and not self.is_honoured:
             return Status.RELEASING if self.decision.decision == "RELEASE" else Status.REJECTING
@@ -89,20 +96,20 @@ def drives_to_build(
 ) -> dict[str, tuple[HeldScene, ...]]:
     """Drives that must be built again because of reviews, with the scenes that say so.
 
-    A review that was made before a drive's last build began was followed by it, or else by none: building again would
-    not help. A drive that is being built now waits for the next time.
+    A review that was on record before a drive's last build began was followed by it, or else by none: building again
+    would not help. A drive that is being built now waits for the next time.
 
     Args:
         scenes: with their reviews.
-        claimed_at_ns: by drive, when its last build began; None while it goes on.
+        claimed_at_ns: by drive, when its last build began, at its first attempt; None while it goes on.
     """
     found: dict[str, tuple[HeldScene, ...]] = {}
     for scene in scenes:
         review = scene.decision or scene.request
         began_ns = claimed_at_ns.get(scene.drive_id)
-        if review is None or scene.is_honoured or began_ns is None:
+        if review is None or not scene.is_to_be_followed or began_ns is None:
             continue
-        if review.decided_at_ns > began_ns:
+        if review.on_record_since_ns > began_ns:
             found[scene.drive_id] = (*found.get(scene.drive_id, ()), scene)
     return found
 
@@ -122,7 +129,7 @@ def question_words(scene: HeldScene, page_url: str, findings: Sequence[Mapping[s
         cells = (row.get(name) for name in ("check_name", "channel", "measured", "threshold", "reason"))
         lines.append(f"| {' | '.join(_plain(number_words(cell)) for cell in cells)} |")
     lines += ["", "**release** and **reject** are final for this revision; **later** leaves it as it is."]
-    return f"Scene {scene.scene_id[:8]} of {scene.drive}: {scene.reason}", "\n".join(lines)
+    return f"Scene {scene.scene_id[:8]} of {_line(scene.drive)}: {_line(scene.reason)}", "\n".join(lines)
 
 
 def number_words(value: object) -> str:
@@ -137,4 +144,8 @@ _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_{}[]()<>#+-!|~:&.@"}
 
 def _plain(text: str) -> str:
     """Text from a recording in Markdown: one line in which nothing is a mark, a link or a picture."""
-    return "".join(c if c.isprintable() else "□" for c in " ".join(text.split())).translate(_MARKS)
+    return _line(text).translate(_MARKS)
+
+
+def _line(text: str) -> str:
+    return "".join(c if c.isprintable() else "□" for c in " ".join(text.split()))

@@ -1,6 +1,7 @@
 """When each channel spoke in a scene, as a picture: stamps, gaps, and what the checks and clocks complain of."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -43,8 +44,12 @@ def gaps_ns(stamps_ns: Int64Array, start_ns: int, exclusive_end_ns: int) -> list
     return [(int(edges_ns[i]), int(edges_ns[i + 1])) for i in at]
 
 
-def marks_of(evidence: str | None) -> Iterator[tuple[int, int]]:
-    """Moments and intervals that a finding's evidence (JSON) names, at any depth."""
+def marks_of(evidence: str | None, measured: float | None = None) -> Iterator[tuple[int, int]]:
+    """Moments and intervals that a finding's evidence (JSON) names, at any depth.
+
+    Args:
+        measured: what the check measured: where evidence tells only of a start, how long it lasted, in ns.
+    """
     try:
         waiting: list[Any] = [json.loads(evidence or "null")]
     except ValueError:
@@ -53,9 +58,11 @@ def marks_of(evidence: str | None) -> Iterator[tuple[int, int]]:
         value = waiting.pop()
         if isinstance(value, Mapping):
             start, end = (value.get(name) for name in ("start_ns", "exclusive_end_ns"))
-            at = value.get("timestamp_ns")
+            at = value.get("timestamp_ns", value.get("at_ns"))
             if isinstance(start, int) and isinstance(end, int):
                 yield start, end
+            elif isinstance(start, int) and measured is not None and math.isfinite(measured):
+                yield start, start + max(int(measured), 1)
             elif isinstance(at, int):
                 yield at, at + 1
             waiting += value.values()

@@ -9,6 +9,7 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import BaseOperator, Context, Param
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
+from scenelake.contracts.reviews import MAX_NOTE_CHARACTERS
 from scenelake_airflow.operators.job import ScenelakeJobOperator
 
 LATER = "later"
@@ -69,7 +70,8 @@ class AskReviewOperator(HITLOperator):
             "scene_id": self.question["scene_id"],
             "review_hash": self.question["review_hash"],
             "decision": said["chosen_options"][0],
-            "note": said["params_input"].get("note") or "",
+            # Airflow holds a note to no length, and a decision is not to be lost for one.
+            "note": (said["params_input"].get("note") or "")[:MAX_NOTE_CHARACTERS],
             "reviewer": user.get("name") or user.get("id") or "",
             "decided_at_ns": (said["responded_at"] - _EPOCH) // timedelta(microseconds=1) * 1000,
         }
@@ -101,7 +103,7 @@ class RebuildDriveOperator(BaseOperator):
     """Starts the run that builds one drive again, and does not wait for it.
 
     Args:
-        drive: ``{run_id, prefix, …}``; skipped when the run is there already.
+        drive: ``{run_id, bucket, prefix, …}``; skipped while the run is under way.
         build_dag_id: DAG that builds it.
     """
 
@@ -114,11 +116,14 @@ class RebuildDriveOperator(BaseOperator):
         self.build_dag_id = build_dag_id
 
     def execute(self, context: Context) -> None:
+        run_id = self.drive["run_id"]
+        # A run that ended and left the drive as it was (the ledger was out of reach, say) would be in the way for ever.
+        has_ended = context["ti"].get_dr_count(self.build_dag_id, run_ids=[run_id], states=["success", "failed"]) > 0
         raise DagRunTriggerException(
             trigger_dag_id=self.build_dag_id,
-            dag_run_id=self.drive["run_id"],
-            conf={"prefix": self.drive["prefix"], "rebuild": True},
-            reset_dag_run=False,
+            dag_run_id=run_id,
+            conf={"bucket": self.drive["bucket"], "prefix": self.drive["prefix"], "rebuild": True},
+            reset_dag_run=has_ended,
             skip_when_already_exists=True,
             wait_for_completion=False,
             allowed_states=[],

@@ -6,9 +6,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from benchmarks.calibration.evaluate import CONDITIONS, POOR, TRUE, summary
+from benchmarks.calibration.evaluate import (
+    CLEAN_PER_POOR,
+    FIRST_POOR_SEED,
+    FIRST_SEED,
+    TUNING_SEEDS,
+    jobs,
+    run,
+    summary,
+)
+from benchmarks.calibration.kept import KeptWindows
 from benchmarks.calibration.real import nuscenes_peaks
-from benchmarks.calibration.scenes import clean_drive, error_pose, keyframes, trajectory_of
+from benchmarks.calibration.scenes import POOR, clean_drive, error_pose, keyframes, trajectory_of
+from benchmarks.calibration.windows import CONDITIONS, TRUE
 
 from scenelake.geometry.poses import rotation_vector
 from scenelake.quality.calibration.depth_edges import depth_edges
@@ -54,6 +64,8 @@ def test_verdicts_follow_the_limits_of_the_checks() -> None:
     assert list(conditions) == list(CONDITIONS)
     assert (conditions[TRUE]["verified"]["hits"], conditions[TRUE]["not observable"]["hits"]) == (1, 1)
     assert conditions["0.5°"]["suspect"]["hits"] == conditions["10 cm"]["suspect"]["hits"] == 1
+    assert conditions["0.5°"]["held back"]["hits"] == conditions["10 cm"]["held back"]["hits"] == 1
+    assert conditions[TRUE]["held back"]["hits"] == 0
 
 
 def test_real_edges_lie_where_the_calibration_puts_them(real_data: Callable[[str], Path]) -> None:
@@ -61,3 +73,40 @@ def test_real_edges_lie_where_the_calibration_puts_them(real_data: Callable[[str
     assert len(peaks) == 12
     near = [peak for peak in peaks if abs(peak["peak_deg"]) <= 0.25]
     assert len(near) >= 11, peaks
+
+
+def test_no_window_is_of_a_seed_that_limits_were_chosen_on() -> None:
+    assert not {seed for seed, _ in jobs(1_000)} & set(TUNING_SEEDS)
+
+
+def test_more_windows_only_append_and_bring_poor_ones_with_them() -> None:
+    few, many = jobs(CLEAN_PER_POOR), jobs(10 * CLEAN_PER_POOR)
+    assert many[: len(few)] == few
+    assert few[:CLEAN_PER_POOR] == [(FIRST_SEED + number, "") for number in range(CLEAN_PER_POOR)]
+    assert few[CLEAN_PER_POOR:] == [(FIRST_POOR_SEED, kind) for kind in POOR]
+    assert [sum(kind == poor for _, kind in many) for poor in POOR] == [10] * len(POOR)
+
+
+def test_windows_that_are_done_are_kept_for_the_same_code(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "windows.jsonl"
+    kept = KeptWindows(path, "a")
+    assert kept.rows() == {}
+    kept.add((1, ""), [{"channel": TRUE, "rotation_sigma_deg": [float("inf")]}])
+    with path.open("a") as file:
+        file.write('{"code": "a", "job": [2, ""], "ro')
+    kept.add((3, "empty road"), [])
+    KeptWindows(path, "b").add((4, ""), [])
+    assert kept.rows() == {
+        (1, ""): [{"channel": TRUE, "rotation_sigma_deg": [float("inf")]}],
+        (3, "empty road"): [],
+    }
+
+
+def test_a_run_goes_on_where_it_was_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.calibration.evaluate.code_digest", lambda: "a")
+    monkeypatch.setattr("benchmarks.calibration.evaluate.nuscenes_peaks", list)
+    rows = [{"channel": name, "reason": "too few outlines", "cpu_s": 0.01} for name in CONDITIONS]
+    KeptWindows(tmp_path / "calibration_windows.jsonl", "a").add((FIRST_SEED, ""), rows)
+    found = run(lambda _: None, windows=1, cache=tmp_path, processes=1)
+    assert (found["windows"], found["nbr_resumed"]) == (1, 1)
+    assert found["conditions"][TRUE]["not observable"]["hits"] == 1

@@ -13,12 +13,13 @@ from scenelake.geometry.poses import IDENTITY, compose, pose_of, struct_from_pos
 from scenelake.quality import calibration_checks as checks
 from scenelake.quality.baseline import Baseline, Baselines
 from scenelake.quality.calibration.keyframes import ALIGNMENT, ALIGNMENT_SCHEMA
-from scenelake.quality.checks import Measurement
+from scenelake.quality.checks import Measurement, Verdict
 from scenelake.quality.evidence import DriveFacts
 
 FORWARD = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 CAMERA = pose_of(FORWARD, np.array([1.5, 0.0, 1.4]))
 SECOND = 1_000_000_000
+LARGE = pytest.approx(0.54 - checks.CONFIDENCE * float(np.hypot(0.02, checks.SHARED_DEG[0])))
 
 
 def sensor(channel: str, pose: np.ndarray | None = IDENTITY, **changes: Any) -> dict[str, Any]:
@@ -141,14 +142,15 @@ def camera_lidar(clean: Any, *windows: dict[str, Any]) -> dict[tuple[str, str], 
     table = pa.Table.from_pylist(list(windows), schema=ALIGNMENT_SCHEMA)
     given = facts(clean, [sensor("/cam", CAMERA)], **{ALIGNMENT: table})
     found = list(checks.measure_camera_lidar(given))
-    assert len(found) == 4
+    assert len(found) == 6
     return {(m.scene.scene_id, m.check.name.rpartition("_")[2]): m.measured for m in found}
 
 
 def test_each_scene_takes_the_window_that_covers_it(clean: Any) -> None:
     found = camera_lidar(clean, window(0, 15), window(15, 40, rotation_deg=[0.3, 0.4, 0.0]))
     assert found[("scene-0", "rotation")] == 0.0
-    assert found[("scene-1", "rotation")] == pytest.approx(0.444, abs=0.001)
+    assert found[("scene-1", "rotation")] == pytest.approx(0.4075, abs=0.001)
+    assert found[("scene-1", "turned")] == found[("scene-1", "rotation")]
     assert found[("scene-1", "translation")] == 0.0
 
 
@@ -159,7 +161,7 @@ def test_each_scene_takes_the_window_that_covers_it(clean: Any) -> None:
         ({"contrast": 2.0}, None, None),
         ({"width_deg": 1.6}, None, None),
         ({"rotation_sigma_deg": [0.02, 0.5, 0.02]}, None, 0.0),
-        ({"rotation_sigma_deg": [0.02, 0.5, 0.02], "rotation_deg": [0.54, 0.0, 0.0]}, pytest.approx(0.5), 0.0),
+        ({"rotation_sigma_deg": [0.02, 0.5, 0.02], "rotation_deg": [0.54, 0.0, 0.0]}, LARGE, 0.0),
         ({"translation_sigma_m": [0.02, 0.01, float("inf")]}, 0.0, None),
     ],
     ids=["too few", "flat", "blurred", "turns unseen", "large all the same", "shifts unseen"],
@@ -171,10 +173,29 @@ def test_what_does_not_show_is_unknown_never_good(clean: Any, changes, rotation,
 
 
 def test_a_short_window_must_show_more(clean: Any) -> None:
-    turned = {"rotation_deg": [0.0, 0.0, 0.2]}
+    turned = {"rotation_deg": [0.0, 0.0, 0.5]}
     long, short = (camera_lidar(clean, window(0, 40, nbr_frames=n, **turned)) for n in (100, 25))
-    assert long[("scene-0", "rotation")] == pytest.approx(0.12)
-    assert short[("scene-0", "rotation")] == pytest.approx(0.04)
+    reach = checks.CONFIDENCE * np.hypot(0.04, checks.SHARED_DEG[2])
+    assert long[("scene-0", "rotation")] == pytest.approx(0.5 - reach)
+    assert short[("scene-0", "rotation")] == pytest.approx(0.5 - 2 * reach)
+
+
+@pytest.mark.parametrize(
+    ("changes", "beyond", "worst"),
+    [
+        ({"rotation_deg": [0.05, 0.02, 0.1]}, set(), Verdict.PASS),
+        ({"rotation_deg": [0.0, 0.2, 0.0]}, {"rotation"}, Verdict.WARN),
+        ({"rotation_deg": [0.0, 0.4, 0.0]}, {"rotation", "turned"}, Verdict.QUARANTINE),
+        ({"translation_m": [0.0, 0.1, 0.0]}, {"translation"}, Verdict.QUARANTINE),
+    ],
+    ids=["true", "a little turned", "turned", "moved"],
+)
+def test_small_turns_warn_and_large_ones_hold_a_scene_back(clean: Any, changes, beyond, worst: Verdict) -> None:
+    table = pa.Table.from_pylist([window(0, 40, **changes)], schema=ALIGNMENT_SCHEMA)
+    found = list(checks.measure_camera_lidar(facts(clean, [sensor("/cam", CAMERA)], **{ALIGNMENT: table})))
+    caught = [m.check for m in found if m.measured is not None and m.measured > m.check.limit]
+    assert {check.name.rpartition("_")[2] for check in caught} == beyond
+    assert max((c.consequence for c in caught), key=lambda v: v.rank, default=Verdict.PASS) is worst
 
 
 def test_without_payload_nothing_is_said_of_cameras(clean: Any) -> None:
@@ -226,5 +247,5 @@ def test_an_imu_that_hardly_turns_shows_nothing(clean: Any) -> None:
 
 
 def test_names_are_one_family_and_every_limit_has_a_source() -> None:
-    assert len({check.name for check in checks.CHECKS}) == len(checks.CHECKS) == 11
+    assert len({check.name for check in checks.CHECKS}) == len(checks.CHECKS) == 12
     assert all(check.name.startswith("calibration.") and check.source for check in checks.CHECKS)

@@ -187,7 +187,9 @@ def test_a_standing_car_tells_nothing_of_soil() -> None:
     assert found(camera(), motion=Motion(is_standing=True))[1]["camera.soiled"].measured is None
 
 
-@pytest.mark.parametrize(("stops", "caught"), [(0.5, False), (1.5, False), (2.5, True), (-3.0, True)])
+@pytest.mark.parametrize(
+    ("stops", "caught"), [(0.5, False), (1.2, False), (-1.2, False), (2.0, True), (-2.0, True), (-3.0, True)]
+)
 def test_exposure_jumps(stops: float, caught: bool) -> None:
     sensor = camera()
     luma = sensor.scenes[0]["luma_mean"]
@@ -197,6 +199,25 @@ def test_exposure_jumps(stops: float, caught: bool) -> None:
     bad, worst = found(sensor)
     assert ("camera.exposure_jump" in bad) is caught
     assert worst["camera.exposure_jump"].measured == pytest.approx(abs(stops), abs=0.3)
+
+
+@pytest.mark.parametrize(("start", "caught"), [(90, True), (160, True), (190, False)])
+def test_a_jump_needs_three_frames_behind_it(start: int, caught: bool) -> None:
+    sensor = camera()
+    luma = sensor.scenes[0]["luma_mean"]
+    sensor.scenes[0]["luma_mean"] = [None if v is None else v * (0.2 if k > start else 1.0) for k, v in enumerate(luma)]
+    assert ("camera.exposure_jump" in found(sensor)[0]) is caught
+
+
+@pytest.mark.parametrize(("measured_every", "settles_s", "caught"), [(1, 0.7, False), (10, 0.7, False), (1, 9.0, True)])
+def test_a_tunnel_is_no_jump_once_exposure_has_followed(measured_every: int, settles_s: float, caught: bool) -> None:
+    """Three stops at its mouth; automatic exposure brings back all but one."""
+    sensor = camera(measured_every=measured_every)
+    seconds = np.maximum(np.arange(200) / 10.0 - 7.0, 0.0)
+    light = np.where(np.arange(200) >= 70, 0.5 - 0.38 * np.exp(-seconds / settles_s), 1.0)
+    luma = sensor.scenes[0]["luma_mean"]
+    sensor.scenes[0]["luma_mean"] = [None if v is None else v * light[k] for k, v in enumerate(luma)]
+    assert ("camera.exposure_jump" in found(sensor)[0]) is caught
 
 
 def test_one_bright_frame_is_no_jump() -> None:

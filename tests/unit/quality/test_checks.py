@@ -9,6 +9,7 @@ import pytest
 
 from scenelake.contracts.stages import Problem
 from scenelake.contracts.tables import GOLD
+from scenelake.quality import sync_checks
 from scenelake.quality.catalogue import CATALOGUE
 from scenelake.quality.checks import Verdict
 from scenelake.quality.config import QualityPolicy
@@ -151,6 +152,17 @@ def test_keyframes_without_a_match(clean, share, is_caught):
 def test_a_large_sync_error_warns(clean, channel, median_ms, is_caught):
     clean.sync_error_ns[channel] = median_ms * MS
     assert clean.failures() == ({"sync_error": in_both(channel)} if is_caught else {})
+
+
+def test_a_constant_latency_is_said_to_be_beyond_a_sync_error(clean):
+    clean.change_clock("/cam", unobservable="a constant offset and a constant latency look the same")
+    assert "look the same" in clean.result("sync_error")["found"]["unobservable"]
+    assert "unobservable" not in clean.result("sync_error", channel="/radar")["found"]
+    facts = clean.facts()
+    said = {m.channel: m.description for m in sync_checks.measure_sync_error(facts)}
+    assert "latency" in said["/cam"]
+    assert "latency" not in said["/radar"]
+    assert "not observable" in sync_checks.SYNC_ERROR.meaning
 
 
 def test_a_sync_error_that_could_not_be_measured_is_no_finding(clean):

@@ -21,12 +21,15 @@ def path(t):
     return np.stack([*joints, (np.sin(0.4 * t) > 0.3).astype(float)], axis=1)
 
 
-def recorded(scene=0, *, late_s=0.1, change=None, command=None, names=NAMES, is_delta=False, baselines=None, scenes=1):
+def recorded(
+    scene=0, *, late_s=0.1, change=None, command=None, names=NAMES, is_delta=False, baselines=None, scenes=1,
+    noise_rad=0.001,
+):  # fmt: skip
     made = []
     for number in range(scenes):
         at = number * SCENE_S + T
         random = np.random.default_rng(number)
-        state = path(at - late_s) + random.normal(0, 0.001, (len(T), 4)) * [1, 1, 1, 0]
+        state = path(at - late_s) + random.normal(0, noise_rad, (len(T), 4)) * [1, 1, 1, 0]
         action = (path(at + 0.02) - path(at)) * 10.0 if is_delta else path(at)
         if number == scene:
             state = state if change is None else change(state)
@@ -132,6 +135,39 @@ def test_a_robot_that_rests_is_idle():
     # It wakes with a start.
     assert bad == {"robot.idle_share", "robot.discontinuity"}
     assert worst["robot.idle_share"].measured == pytest.approx(0.6, abs=0.05)
+
+
+@pytest.mark.parametrize("noise_rad", [0.0, 0.001, 0.005])
+@pytest.mark.parametrize("is_resting", [True, False])
+def test_noise_of_encoders_is_no_motion(noise_rad, is_resting):
+    """Of 5 mrad it is larger than a hundredth of the range of two joints, of which one hardly moves."""
+
+    def change(state):
+        state[:, 2] -= 0.9 * path(T - 0.1)[:, 2]
+        if is_resting:
+            random = np.random.default_rng(3)
+            state[200:800] = state[200] + random.normal(0, noise_rad, (600, 4)) * [1, 1, 1, 0]
+        return state
+
+    _, worst = judged(recorded(change=change, noise_rad=noise_rad), MEASURES)
+    expected = pytest.approx(0.6, abs=0.05) if is_resting else pytest.approx(0.0, abs=0.05)
+    assert worst["robot.idle_share"].measured == expected
+
+
+def test_a_robot_all_of_whose_motion_is_noise_is_not_said_to_rest_or_move():
+    still = recorded(change=lambda state: np.random.default_rng(3).normal(0.0, 0.05, state.shape))
+    assert judged(still, MEASURES)[1]["robot.idle_share"].measured is None
+
+
+@pytest.mark.parametrize("rate_hz", [5.0, 10.0, 50.0])
+def test_quick_moves_at_few_messages_a_second_are_no_noise(rate_hz):
+    t = times(rate_hz)
+    state = np.stack([np.sin(2.0 * t), 0.3 * np.sin(3.0 * t + 1.0)], axis=1)
+    names = [["a", "b"]] * len(t)
+    made = [
+        (name, rows(name, f"/{name}", stamps(t), position=state, names=names)) for name in ("robot_state", "action")
+    ]
+    assert judged(facts(made), MEASURES)[1]["robot.idle_share"].measured < 0.1
 
 
 def test_widths_and_names_are_counted():

@@ -6,29 +6,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenelake.quality.baseline import OBSERVATION_SCHEMA
 from scenelake.quality.shift import (
     LARGE_PSI,
     MIN_SCENES,
-    SHIFT_SCHEMA,
+    NBR_BARS,
     SMALL_PSI,
+    Reading,
     benjamini_hochberg,
+    called,
     kolmogorov_smirnov,
     population_stability,
-    shifted,
     shifts,
 )
 
 
-def observed(values, statistic="camera.black", channel="/cam", robot="anna"):
+def observed(before, after, statistic="camera.black", channel="/cam", robot="anna"):
+    count = len(before) + len(after)
     return pa.table(
         {
-            "robot_id": [robot] * len(values),
-            "channel": [channel] * len(values),
-            "statistic": [statistic] * len(values),
-            "value": np.asarray(values, np.float64),
+            "robot_id": [robot] * count,
+            "channel": [channel] * count,
+            "statistic": pa.array([statistic] * count, pa.string()),
+            "value": np.concatenate([before, after]).astype(np.float64),
+            "is_after": [False] * len(before) + [True] * len(after),
         }
-    ).cast(OBSERVATION_SCHEMA)
+    )
+
+
+def compared(*tables, rows=None):
+    return shifts(pa.concat_tables(tables).to_batches(max_chunksize=rows))
 
 
 def normal(count, mean=0.0, seed=0):
@@ -39,14 +45,14 @@ def normal(count, mean=0.0, seed=0):
     ("mean", "is_shifted"), [(0.0, False), (0.1, False), (0.7, True), (1.5, True), (-3.0, True), (100.0, True)]
 )
 def test_a_mean_that_moved_is_found(mean, is_shifted):
-    table = shifts(observed(normal(800)), observed(normal(800, mean, seed=1)))
-    assert table.schema == SHIFT_SCHEMA
-    (row,) = table.to_pylist()
-    assert (row["robot_id"], row["channel"], row["statistic"]) == ("anna", "/cam", "camera.black")
-    assert (row["nbr_before"], row["nbr_after"]) == (800, 800)
-    assert len(shifted(table)) == int(is_shifted)
-    assert (row["psi"] >= LARGE_PSI) is is_shifted
-    assert (row["psi"] < SMALL_PSI) is not is_shifted
+    (row,) = compared(observed(normal(800), normal(800, mean, seed=1)))
+    assert (row.robot_id, row.channel, row.statistic) == ("anna", "/cam", "camera.black")
+    assert (row.nbr_before, row.nbr_after) == (800, 800)
+    assert row.median_after - row.median_before == pytest.approx(mean, abs=0.15)
+    assert called([row]) == [row] * int(is_shifted)
+    assert (row.reading is Reading.LARGE) is is_shifted
+    assert (row.psi >= LARGE_PSI) is is_shifted
+    assert (row.psi < SMALL_PSI) is not is_shifted
 
 
 def test_a_share_that_was_zero_and_is_not_any_more_is_found():
@@ -55,27 +61,68 @@ def test_a_share_that_was_zero_and_is_not_any_more_is_found():
     below = np.concatenate([np.zeros(200), np.full(100, -0.4)])
     assert population_stability(before, after) > LARGE_PSI
     assert population_stability(before, below) > LARGE_PSI
-    assert len(shifted(shifts(observed(before), observed(after)))) == 1
+    assert len(called(compared(observed(before, after)))) == 1
     assert population_stability(before, np.zeros(50)) < SMALL_PSI
 
 
 def test_of_a_thousand_comparisons_without_a_shift_none_is_called():
-    parts = [(observed(normal(60, seed=k), f"s{k}"), observed(normal(60, seed=5000 + k), f"s{k}")) for k in range(1000)]
-    table = shifts(pa.concat_tables([a for a, _ in parts]), pa.concat_tables([b for _, b in parts]))
-    assert len(table) == 1000
-    p_values = table["p_value"].to_numpy()
-    assert 0.02 < (p_values < 0.05).mean() < 0.08
-    assert len(shifted(table)) == 0
-    assert table["statistic"].to_pylist() == sorted(f"s{k}" for k in range(1000))
+    names = sorted(f"s{k}" for k in range(1000))
+    found = compared(*(observed(normal(60, seed=k), normal(60, seed=5000 + k), name) for k, name in enumerate(names)))
+    assert [row.statistic for row in found] == names
+    assert 0.02 < np.mean([row.p_value < 0.05 for row in found]) < 0.08
+    assert called(found) == []
+    assert {row.reading for row in found} == {Reading.CHANCE}, "however large the index is, of so few scenes"
+    assert max(row.psi for row in found) > LARGE_PSI
 
 
 def test_what_is_on_one_side_alone_or_too_rare_is_left_out():
     few = MIN_SCENES - 1
-    assert len(shifts(observed(normal(50)), observed(normal(few)))) == 0
-    assert len(shifts(observed(normal(few)), observed(normal(50)))) == 0
-    assert len(shifts(observed(normal(50)), observed(normal(50), "other"))) == 0
-    assert shifts(observed([]), observed([])).schema == SHIFT_SCHEMA
-    assert len(shifts(observed(normal(MIN_SCENES)), observed(normal(MIN_SCENES)))) == 1
+    assert compared(observed(normal(50), normal(few))) == []
+    assert compared(observed(normal(few), normal(50))) == []
+    assert compared(observed(normal(50), []), observed([], normal(50), "other")) == []
+    assert compared(observed([], [])) == shifts([]) == []
+    assert len(compared(observed(normal(MIN_SCENES), normal(MIN_SCENES)))) == 1
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 10_000])
+def test_a_group_may_be_cut_anywhere_between_batches(rows):
+    tables = [
+        observed(normal(30, seed=k), normal(20, 1.0, seed=k + 9), statistic, channel, robot)
+        for k, (robot, channel, statistic) in enumerate(
+            [("a", "", "x"), ("a", "", "y"), ("a", "/c", "y"), ("b", "/c", "y"), ("b", "/d", "x")]
+        )
+    ]
+    found = compared(*tables, rows=rows)
+    assert [(s.robot_id, s.channel, s.statistic, s.nbr_before, s.nbr_after) for s in found] == [
+        ("a", "", "x", 30, 20), ("a", "", "y", 30, 20), ("a", "/c", "y", 30, 20), ("b", "/c", "y", 30, 20),
+        ("b", "/d", "x", 30, 20),
+    ]  # fmt: skip
+    assert [(s.psi, s.ks, s.q_value) for s in found] == [(s.psi, s.ks, s.q_value) for s in compared(*tables)]
+
+
+def test_the_largest_come_first_and_moderate_is_not_large():
+    found = compared(
+        observed(normal(3000), normal(3000, 0.4, seed=1), "a"),
+        observed(normal(3000), normal(3000, 2.0, seed=2), "b"),
+        observed(normal(3000), normal(3000, 0.2, seed=3), "c"),
+        observed(normal(3000), normal(3000, 0.0, seed=4), "d"),
+    )
+    assert [row.reading for row in found] == [Reading.MODERATE, Reading.LARGE, Reading.NONE, Reading.CHANCE]
+    assert [row.statistic for row in called(found)] == ["b", "a"]
+
+
+def test_the_histogram_holds_every_scene_in_bars_that_both_sides_share():
+    outlier = np.append(normal(400), 1e12)
+    (row,) = compared(observed(outlier, normal(300, 5.0, seed=1)))
+    shown = row.histogram
+    assert (shown.before.sum(), shown.after.sum()) == (401, 300)
+    assert len(shown.before) == len(shown.after) == NBR_BARS
+    assert -4.0 < shown.low < shown.high < 9.0, "one scene must not press all others into one bar"
+    assert shown.before[: NBR_BARS // 2].sum() > 350
+    assert shown.after[NBR_BARS // 2 :].sum() > 250
+    (flat,) = compared(observed(np.zeros(20), np.zeros(20)))
+    assert flat.histogram.low < 0.0 < flat.histogram.high
+    assert flat.histogram.before.max() == flat.histogram.after.max() == 20
 
 
 @pytest.mark.parametrize(

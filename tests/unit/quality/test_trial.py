@@ -99,6 +99,14 @@ def test_missed_faults_false_alarms_and_changed_limits_fail_the_trial():
     ]
 
 
+def test_limits_that_another_trial_fits_may_change():
+    kinds = [{"kind": "k", "check": "gaps", "recall": Share(99, 100).to_json(), "declared": 2.0, "unit": "s"}]
+    clean = {"held_back": Share(0, 100).to_json(), "warned": Share(1, 100).to_json()}
+    elsewhere = "calibration.imu_lag"
+    limits = limits_of({name: CATALOGUE[name] for name in ("gaps", elsewhere)})
+    assert failures(kinds, clean, limits, limits | {elsewhere: limits[elsewhere] | {"limit": 1.0}}) == []
+
+
 def test_few_scenes_are_told():
     kinds = [
         {"kind": "k", "strengths": [1.0, 2.0], "unit": "s", "caught": [Share(9, 50).to_json(), Share(9, 49).to_json()]}

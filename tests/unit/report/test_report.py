@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 
 from scenelake.contracts.tables import GOLD
-from scenelake.report.charts import checks_chart, sync_chart, volume_chart
+from scenelake.quality.shift import Reading, called
+from scenelake.report.charts import checks_chart, shifts_chart, sync_chart, volume_chart
 from scenelake.report.config import ReportConfig
-from scenelake.report.figures import DayFigures, day_figures, drifts
+from scenelake.report.figures import DayFigures, day_figures
 from scenelake.report.job import folder_of
-from scenelake.report.page import page
+from scenelake.report.page import page, unit_of
 
 DAY = date(2026, 3, 4)
 MS = 1_000_000
@@ -28,10 +29,10 @@ def drive(robot: str, day: date = DAY, name: str = "d") -> dict[str, Any]:
 
 
 def measured(
-    of: dict[str, Any], check: str, value: float | None, channel: str = "/cam", **evidence: Any
+    of: dict[str, Any], check: str, value: float | None, channel: str = "/cam", scene: str = "s", **evidence: Any
 ) -> dict[str, Any]:
     return {
-        "scene_id": f"{of['drive_id']}/s", "drive_id": of["drive_id"], "channel": channel, "modality": "camera",
+        "scene_id": f"{of['drive_id']}/{scene}", "drive_id": of["drive_id"], "channel": channel, "modality": "camera",
         "check_name": check, "check_version": "1", "measured": value, "description": "", "drive_date": of["drive_date"],
         "evidence": json.dumps(evidence),
     }  # fmt: skip
@@ -72,8 +73,12 @@ def rows() -> Rows:
     for back in range(1, 6):
         before = drive("car-1", DAY - timedelta(days=back))
         tables["drive"].append(before)
-        tables["qc_measurement"].append(measured(before, "completeness", 0.99, median_period_ns=50 * MS))
-        tables["qc_measurement"].append(measured(before, "sync_error", 12.0 * MS + back, p99_abs_delta_ns=20 * MS))
+        for k in range(8):
+            tables["qc_measurement"].append(measured(before, "completeness", 0.99 + k / 1e4, HOSTILE, f"s{k}"))
+            tables["qc_measurement"].append(measured(before, "gaps", (100.0 + k) * MS, scene=f"s{k}"))
+    for k in range(12):
+        tables["qc_measurement"].append(measured(car, "completeness", 0.5 + k / 1e4, HOSTILE, f"later{k}"))
+        tables["qc_measurement"].append(measured(car, "gaps", (100.0 + k % 8) * MS, "/cam", f"later{k}"))
     tables["qc_measurement"].append(measured(car, "camera_undecodable", 1.0) | {"scene_id": f"{car['drive_id']}/held"})
     tables["qc_result"] += [
         judged(car, "completeness", "warn", f"{HOSTILE}: 10 of 20 messages"),
@@ -129,7 +134,7 @@ def test_cost_is_that_of_the_batches_behind_the_day(figures: DayFigures) -> None
 def test_checks_count_what_passed_and_what_did_not(figures: DayFigures) -> None:
     found = {(r["robot_id"], r["check_name"]): (r["nbr_bad"], r["nbr_warn"], r["nbr_pass"]) for r in figures.checks}
     assert found["car-1", "camera_undecodable"] == (1, 0, 0)
-    assert found["car-1", "completeness"] == (0, 1, 0)
+    assert found["car-1", "completeness"] == (0, 1, 12)
     assert found["car-2", "completeness"] == (0, 0, 1)
 
 
@@ -140,13 +145,14 @@ def test_sensors_and_worst_scenes(figures: DayFigures) -> None:
     assert [(row["verdict"], row["kept"]) for row in figures.worst] == [("quarantine", False), ("warn", True)]
 
 
-def test_what_moved_is_told_and_what_did_not_is_not(figures: DayFigures) -> None:
-    (drift,) = figures.drift
-    assert (drift.robot_id, drift.check_name, drift.before, drift.now) == ("car-1", "completeness", 0.99, 0.5)
-    history = [row | {"day": row["day"] - timedelta(days=1)} for row in figures.history]
-    assert drifts(history, DAY) == []
-    few = [row for row in figures.history if row["day"] >= DAY - timedelta(days=2)]
-    assert drifts(few, DAY) == []
+def test_what_moved_is_told_and_what_did_not_is_not(figures: DayFigures, rows: Rows) -> None:
+    found = {(s.channel, s.statistic): s for s in figures.shifts}
+    assert set(found) == {("/cam", "gaps"), (HOSTILE, "completeness")}, "of the others there are too few scenes"
+    (moved,) = called(figures.shifts)
+    assert (moved.robot_id, moved.channel, moved.statistic) == ("car-1", HOSTILE, "completeness")
+    assert (moved.reading, moved.ks, moved.nbr_before, moved.nbr_after) == (Reading.LARGE, 1.0, 40, 12)
+    assert figures.shifts_of("car-2") == []
+    assert asked(rows, DAY - timedelta(days=5)).shifts == [], "nothing came before"
 
 
 class _Tags(HTMLParser):
@@ -177,6 +183,23 @@ def test_pages_show_the_day_and_run_nothing_that_a_recording_says(figures: DayFi
     assert "car-1" not in one
 
 
+def test_what_moved_is_listed_with_its_size_and_leads_to_its_plot(figures: DayFigures) -> None:
+    whole = page(figures, ReportConfig(), {}, (), {})
+    tags = _Tags()
+    tags.feed(whole)
+    assert "script" not in tags.opened
+    assert tags.urls.count("shifts.png") == 3, "the row's number, the picture, and the picture by itself"
+    shift = called(figures.shifts)[0]
+    for said in ("large", f"{shift.psi:.3g}", ">0.99<", ">0.501<", "2 distributions"):
+        assert said in whole, said
+    assert "all 2 comparisons" in page(figures, ReportConfig(), {}, (), {}, "car-1")
+    quiet = page(figures, ReportConfig(), {}, (), {}, "car-2")
+    assert "None of them moved" in quiet
+    assert "shifts.png" not in quiet
+    unplotted = page(figures, ReportConfig(nbr_shift_plots=0), {}, (), {})
+    assert "shifts.png" not in unplotted
+
+
 def test_a_day_without_drives_says_so(rows: Rows) -> None:
     empty = asked(rows, DAY + timedelta(days=9))
     assert "No drive of this day" in page(empty, ReportConfig(), {}, (), {})
@@ -185,7 +208,11 @@ def test_a_day_without_drives_says_so(rows: Rows) -> None:
 
 
 def test_charts_are_pictures_and_differ_with_what_they_show(figures: DayFigures) -> None:
-    charts = [volume_chart(figures), checks_chart(figures.checks), sync_chart(figures.sensors)]
+    charts = [
+        volume_chart(figures), checks_chart(figures.checks), sync_chart(figures.sensors),
+        shifts_chart(figures.shifts, unit_of),
+    ]  # fmt: skip
+    assert charts[-1] == shifts_chart(figures.shifts, unit_of) != shifts_chart(figures.shifts[:1], unit_of)
     assert all(chart.startswith(PNG) for chart in charts)
     assert checks_chart(figures.of(figures.checks, "car-2")) != charts[1]
 

@@ -112,6 +112,17 @@ def test_findings_come_first_and_what_is_fine_is_folded_away() -> None:
     assert "1 checks say nothing" in html
 
 
+def test_signals_are_shown_where_a_finding_is_about_one() -> None:
+    assert "signals.png" not in scene_page(HELD, DOCUMENT, DAY_NS)
+    stuck = {"check_name": "imu.stuck", "channel": "/imu", "measured": 1e9, "threshold": 1e8, "verdict": "warn",
+             "reason": "stuck", "evidence": '{"start_ns": 1}'}  # fmt: skip
+    html = scene_page(HELD, {**DOCUMENT, "checks": [*DOCUMENT["checks"], stuck]}, DAY_NS)
+    assert not Tags(html).open
+    assert html.count("s1/signals.png") == 2
+    quiet = {**stuck, "verdict": "pass"}
+    assert "signals.png" not in scene_page(HELD, {**DOCUMENT, "checks": [quiet]}, DAY_NS)
+
+
 def test_gaps_are_longer_than_three_periods_and_seen_at_the_edges() -> None:
     stamps = np.array([2, 3, 4, 9, 10], np.int64) * 10**9
     assert gaps_ns(stamps, 0, 10 * 10**9) == [(4 * 10**9, 9 * 10**9)]
@@ -123,6 +134,11 @@ def test_marks_are_found_wherever_evidence_names_a_time() -> None:
     evidence = '{"messages": [{"timestamp_ns": 5}], "worst": {"start_ns": 1, "exclusive_end_ns": 3}, "n": 2}'
     assert sorted(marks_of(evidence)) == [(1, 3), (5, 6)]
     assert list(marks_of("no json")) == list(marks_of(None)) == []
+    lone = '{"start_ns": 10}'
+    assert list(marks_of(lone)) == [], "how long it lasted is not known"
+    assert list(marks_of(lone, 5.0)) == [(10, 15)]
+    assert list(marks_of(lone, float("nan"))) == []
+    assert list(marks_of('{"at_ns": 7}')) == [(7, 8)]
 
 
 def test_the_timeline_is_a_picture_whose_text_is_escaped() -> None:

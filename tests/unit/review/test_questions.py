@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from scenelake.contracts.errors import BadInputError
-from scenelake.contracts.reviews import Decision, ReviewSource
-from scenelake.review.answers import MAX_NOTE_CHARACTERS, reviewed
+from scenelake.contracts.reviews import MAX_NOTE_CHARACTERS, Decision, ReviewSource
+from scenelake.review.answers import reviewed
 from scenelake.review.filters import Filters
 from scenelake.review.questions import HeldScene, Status, drives_to_build, picture_uri, question_words, with_reviews
 
@@ -72,6 +72,11 @@ def test_what_cannot_be_meant_is_refused(changes: dict[str, str], reason: str, w
     assert refused.value.reason == reason
 
 
+def test_a_scene_without_a_revision_cannot_be_decided_upon() -> None:
+    with pytest.raises(BadInputError, match="build its drive again"):
+        answered("reprocess", replace(HELD, review_hash=""))
+
+
 def test_what_the_policy_rejects_can_only_be_processed_again() -> None:
     rejected = replace(HELD, state="REJECTED")
     with pytest.raises(BadInputError, match="change the policy"):
@@ -84,6 +89,22 @@ def test_a_note_is_one_line_of_what_can_be_read() -> None:
     assert review is not None
     assert review.note == "sun glare□[31m □back"
     assert (review.decision, review.drive_id, review.evidence_uri) == (Decision.RELEASE, "d1", HELD.evidence_uri)
+
+
+def test_a_reviewers_name_is_one_line_of_what_can_be_read() -> None:
+    for given, expected in (("ad\x1b[2Ja\n", "ad□[2Ja"), ("a\ud800", "a□"), (" bob\x00 ", "bob□")):
+        assert reviewed(HELD, "h", "reject", "", given, 1, ReviewSource.COMMAND).reviewer == expected
+    with pytest.raises(BadInputError, match="reviewer"):
+        reviewed(HELD, "h", "reject", "", "\x1c\n", 1, ReviewSource.COMMAND)
+
+
+def test_an_answer_that_was_long_on_its_way_is_later_than_a_build_that_began_meanwhile() -> None:
+    given = answered().decision
+    assert given is not None
+    late = replace(HELD, decision=replace(given, recorded_at_ns=20))
+    assert late.decision == given, "it is the same decision, whenever it was put on record"
+    assert drives_to_build([late], {"d1": 15}) == {"d1": (late,)}
+    assert drives_to_build([late], {"d1": 25}) == {}
 
 
 def test_pictures_lie_under_a_prefix_of_their_own_by_revision() -> None:
@@ -103,6 +124,8 @@ def test_the_question_shows_hostile_names_and_obeys_none() -> None:
         assert mark not in bare.replace(escaped, ""), mark
     assert "0\\.5123" in row
     assert subject == "Scene s1 of drive: camera.black, sync_error"
+    hostile = replace(HELD, drive="a\x00b\u202e\nc")
+    assert question_words(hostile, "http://x", [])[0] == "Scene s1 of a□b□ c: camera.black, sync_error"
 
 
 @pytest.mark.parametrize(

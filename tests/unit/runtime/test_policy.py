@@ -110,6 +110,7 @@ def test_without_a_table_the_defaults_rule(tmp_path: Path, objects: LocalObjects
         ("[[synchronise.clock_rules]]\nrepairs = ['shift']\n", "shift_ns: shift needs it"),
         ("[synchronise]\nmin_gap_ns = 0\nmax_latency_ns = 'x'\n", "synchronise.max_latency_ns: "),
         ("[synchronise\n", "no TOML: "),
+        ("deep = " + "[" * 10_000, "no TOML: "),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, objects: LocalObjects, text: str, named: str) -> None:
