@@ -20,10 +20,10 @@ from unittest.mock import patch
 
 from benchmarks.recordings import write_recording
 from scenelake.adapters.calibration_keyframes import camera_lidar_alignment
-from scenelake.adapters.objects import LocalObjects, write_json, write_table
+from scenelake.adapters.objects import LocalObjects, ObjectInfo, write_json, write_table
 from scenelake.contracts import ids
 from scenelake.contracts.drops import Drop
-from scenelake.contracts.paths import LakePaths
+from scenelake.contracts.paths import LakePaths, split_uri
 from scenelake.contracts.stages import DropOutcome
 from scenelake.convert.converters import CONVERTERS
 from scenelake.decode.config import DecodeConfig
@@ -141,12 +141,24 @@ def measured(path: Path, repeats: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+class Storage(LocalObjects):
+    """A folder that answers a question about an object as S3 does: without reading the object."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._root = root
+
+    def head(self, uri: str, *, version_id: str | None = None) -> ObjectInfo:
+        bucket, key = split_uri(uri)
+        return ObjectInfo(uri, (self._root / bucket / key).stat().st_size, "etag")
+
+
 class Stage:
     """The stages on one recording, in a folder of its own."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         self._folder = folder
-        self._objects = LocalObjects(folder)
+        self._objects = Storage(folder)
         self._paths = LakePaths("s3://lake")
         key = "fleet/vehicle/drive/recording.mcap"
         self._objects.write_file(f"s3://landing/{key}", path)

@@ -120,6 +120,9 @@ beyond the uncertainty. The optical axis is last: only outlines far from the ima
 CONFIDENCE = 2.5
 """Half axes of the ellipsoid of errors that are believed possible, in standard errors: it holds 90% of three normal
 ones (the square, 6.25, is that quantile of chi-square); the limits stand off from it by the rest."""
+MIN_EXTENT_M = 10.0
+"""Of the places that a window is seen from. Views from one place share all their errors, which frames that agree cannot
+show: cars that stood at the lights were up to 2° off for certain."""
 MAX_IMU_SIGMA_DEG = 0.7
 MAX_LAG_SIGMA_NS = 8.0 * _MS
 
@@ -181,6 +184,8 @@ def measure_camera_lidar(facts: DriveFacts) -> Iterator[Measurement]:
     table = facts.tables.get(ALIGNMENT)
     if table is None:
         return
+    poses = facts.tables.get("ego_pose")
+    trajectory = None if poses is None or not len(poses) else _longest(poses)
     windows: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         windows.setdefault(row["channel"], []).append(row)
@@ -188,6 +193,8 @@ def measure_camera_lidar(facts: DriveFacts) -> Iterator[Measurement]:
         for scene in _scenes(facts, channel):
             row = max(rows, key=lambda r: _overlap_ns(scene, r))
             rotation_deg, translation_m, reason = judged(row)
+            if trajectory is not None and _extent_m(trajectory, row) < MIN_EXTENT_M:
+                rotation_deg, translation_m, reason = None, None, "all of its views are from one place"
             for check, value, unit in (
                 (CAMERA_LIDAR_ROTATION, rotation_deg, "°"),
                 (CAMERA_LIDAR_TURNED, rotation_deg, "°"),
@@ -330,6 +337,13 @@ def _longest(poses: pa.Table) -> Trajectory:
     channel = max(counts, key=lambda c: c["counts"])["values"]
     mine = poses.filter(pc.equal(poses["channel"], channel))
     return Trajectory.of(np.asarray(mine["timestamp_ns"], np.int64), pose_matrix(mine["world_from_ego"]))
+
+
+def _extent_m(trajectory: Trajectory, window: Mapping[str, Any]) -> float:
+    """Diagonal of the box around the positions within a window; infinite where none are known."""
+    stamps_ns = trajectory.stamps_ns
+    inside = trajectory.poses[(stamps_ns >= window["start_ns"]) & (stamps_ns < window["exclusive_end_ns"]), :3]
+    return float(np.linalg.norm(np.ptp(inside, axis=0))) if len(inside) > 1 else float("inf")
 
 
 def _scenes(facts: DriveFacts, channel: str) -> list[SceneFacts]:

@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 from scenelake.contracts.modalities import TimestampBasis
 from scenelake.contracts.stages import ClockFaultKind
 from scenelake.quality.checks import Bound, Check, Measurement, Verdict
-from scenelake.quality.evidence import DriveFacts, SceneFacts, codes_of
+from scenelake.quality.evidence import PERIODIC, DriveFacts, SceneFacts, codes_of
 from scenelake.timebase.arrays import BoolArray, Int64Array
 
 CLOCK_FAULT = Check(
-    "time.clock_fault", "2", "1", Bound.MAX, 0.0,
-    "Faults of the channel's clock, or of the recorder's, that touch the scene.",
+    "time.clock_fault", "3", "1", Bound.MAX, 0.0,
+    "Faults of the channel's clock, or of the recorder's, that touch the scene; a change of latency counts of sensors"
+    " alone.",
     "A working clock has none.",
 )  # fmt: skip
 LOST_SAMPLES = Check(
@@ -73,7 +74,9 @@ def measure_clock_faults(facts: DriveFacts) -> Iterator[Measurement]:
     """
     by_channel: defaultdict[str | None, list[_Fault]] = defaultdict(list)
     for fault in facts.clock_faults.to_pylist():
-        by_channel[fault["channel"]].append(fault)
+        # When a calibration or a mark arrives, nothing depends on; a dozen of them tell little of a latency.
+        if fault["fault_kind"] != ClockFaultKind.LATENCY_CHANGE or fault["modality"] in (None, *PERIODIC):
+            by_channel[fault["channel"]].append(fault)
     keyframes = _keyframes(facts.sync_index, facts.samples)
     none = np.empty(0, np.int64), np.empty(0, np.bool_)
     for channel in (None, *facts.clocks):

@@ -38,7 +38,7 @@ _REMEDY = "docs/quality.md lists them"
 CheckName = Annotated[str, AfterValidator(_known)]
 CheckPattern = Annotated[str, AfterValidator(_known_pattern)]
 Consequence = Annotated[Verdict, AfterValidator(_decidable)]
-Limit = Annotated[float, Field(allow_inf_nan=False)]
+Limit = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
 
 class QualityRule(BaseModel):

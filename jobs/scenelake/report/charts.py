@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from scenelake.quality.shift import NBR_BARS, Shift
 from scenelake.report.figures import DayFigures, Row
+from scenelake.view.words import words
 
 _DPI = 110
 _PASS, _UNKNOWN, _WARN, _BAD = "#7fb77e", "#c9ced6", "#f2b134", "#d1495b"
@@ -20,7 +21,7 @@ _TITLE_CHARACTERS = 44
 def volume_chart(figures: DayFigures) -> bytes:
     """Hours in gold and scenes held back, by vehicle."""
     rows = sorted(figures.vehicles, key=lambda r: -r["hours"])[:_MAX_BARS]
-    names = [row["robot_id"] for row in rows]
+    names = [words(row["robot_id"]) for row in rows]
     figure, axes = _bars(len(rows))
     axes.barh(names, [row["hours"] * 60 for row in rows], color=_BLUE)
     for place, row in enumerate(rows):
@@ -55,7 +56,7 @@ def sync_chart(rows: Sequence[Row]) -> bytes:
     """Median and 99th percentile of the synchronisation error, by sensor."""
     rows = [row for row in rows if row["sync_error_ms"] is not None][:_MAX_BARS]
     figure, axes = _bars(len(rows))
-    names = [row["channel"] for row in rows]
+    names = [words(row["channel"]) for row in rows]
     axes.barh(names, [row["sync_error_p99_ms"] or 0.0 for row in rows], color="#bcd0e0", label="99 %")
     axes.barh(names, [row["sync_error_ms"] for row in rows], color=_BLUE, height=0.45, label="median")
     axes.set_xlabel("distance from the reference sensor's messages, ms")

@@ -1,6 +1,7 @@
 """Builds the report of a day and keeps it under ``reports/<day>/`` of the lake."""
 
 import argparse
+import hashlib
 import logging
 import re
 import sys
@@ -32,6 +33,8 @@ from scenelake.view.sheet import write_sheet
 
 log = logging.getLogger(__name__)
 
+FIRST_DAY, LAST_DAY = date(1971, 1, 1), date(2261, 12, 31)
+"""Days that int64 nanoseconds can count, with those before that a day is compared with."""
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
 _SHEET = SheetConfig(nbr_columns=4)
 
@@ -54,8 +57,10 @@ def build_report(settings: Settings, day: date, release_id: str, config: ReportC
     """Writes the pages and pictures of a day.
 
     Raises:
-        BadInputError: there is no such release.
+        BadInputError: there is no such release, or the day has no time in ns.
     """
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise BadInputError(f"day: expected one from {FIRST_DAY} to {LAST_DAY}, got {day}", reason="day_out_of_range")
     reader = open_release(settings, release_id)
     with tempfile.TemporaryDirectory(prefix="scenelake-report-") as scratch, connect(settings) as connection:
         bound_memory(connection, Path(scratch))
@@ -83,8 +88,11 @@ def build_report(settings: Settings, day: date, release_id: str, config: ReportC
 
 
 def folder_of(robot_id: str) -> str:
-    """Name of a vehicle's folder: its id where that is a plain name."""
-    return _NOT_IN_A_NAME.sub("_", robot_id)
+    """Name of a vehicle's folder: its id where that is a plain name; others differ in their hash."""
+    plain = _NOT_IN_A_NAME.sub("_", robot_id)
+    if plain == robot_id:
+        return plain
+    return f"{plain}-{hashlib.sha256(robot_id.encode()).hexdigest()[:8]}"
 
 
 def _charts(figures: DayFigures, config: ReportConfig) -> dict[str, bytes]:

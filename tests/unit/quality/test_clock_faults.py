@@ -14,9 +14,11 @@ CHECK = "time.clock_fault"
 LOST = "time.clock_fault.lost"
 
 
-def add(drive, kind, start_s, end_s, *, channel="/cam", basis="sensor", policy=None, nbr_affected=10):
+def add(
+    drive, kind, start_s, end_s, *, channel="/cam", modality="camera", basis="sensor", policy=None, nbr_affected=10
+):  # fmt: skip
     drive.faults.append(
-        {"drive_id": "drive", "channel": channel, "modality": "camera", "fault_kind": kind,
+        {"drive_id": "drive", "channel": channel, "modality": modality, "fault_kind": kind,
          "start_ns": START + int(start_s * SECOND), "exclusive_end_ns": START + int(end_s * SECOND),
          "timestamp_basis": basis, "size_ns": 1, "nbr_affected": nbr_affected, "clock_policy": policy, "evidence": "{}"}
     )  # fmt: skip
@@ -29,6 +31,19 @@ def told(drive, policy=None):
         for _, scene, verdict in drive.failures(policy).get(check, ()):
             verdicts.setdefault(scene, set()).add(verdict)
     return {(scene, max(found, key=lambda v: Verdict(v).rank)) for scene, found in verdicts.items()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "modality", "is_told"),
+    [
+        (ClockFaultKind.LATENCY_CHANGE, "calibration", False),
+        (ClockFaultKind.LATENCY_CHANGE, "camera", True),
+        (ClockFaultKind.CLOCK_JUMP, "calibration", True),
+    ],
+)
+def test_a_change_of_latency_matters_to_sensors_alone(clean, kind, modality, is_told):
+    add(clean, kind, 25, 26, modality=modality)
+    assert told(clean) == ({("scene-1", "warn")} if is_told else set())
 
 
 @pytest.mark.parametrize("kind", ClockFaultKind)

@@ -3,19 +3,22 @@
 import json
 from datetime import date, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pytest
 
+from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.tables import GOLD
 from scenelake.quality.shift import Reading, called
 from scenelake.report.charts import checks_chart, shifts_chart, sync_chart, volume_chart
 from scenelake.report.config import ReportConfig
 from scenelake.report.figures import DayFigures, day_figures
-from scenelake.report.job import folder_of
+from scenelake.report.job import build_report, folder_of
 from scenelake.report.page import page, unit_of
+from scenelake.runtime.settings import Settings
 
 DAY = date(2026, 3, 4)
 MS = 1_000_000
@@ -220,3 +223,15 @@ def test_charts_are_pictures_and_differ_with_what_they_show(figures: DayFigures)
 def test_a_vehicle_with_an_odd_name_has_a_folder_of_its_own() -> None:
     assert folder_of("car-1") == "car-1"
     assert "/" not in folder_of("../../etc")
+    assert len({folder_of(f"a{sign}b") for sign in "_+=|"}) == 4
+
+
+def test_a_channel_may_look_like_a_formula() -> None:
+    row = {"channel": r"/a$\bad$", "sync_error_ms": 1.0, "sync_error_p99_ms": 2.0}
+    assert sync_chart([row]).startswith(PNG)
+
+
+@pytest.mark.parametrize("day", [date.min, date(1970, 12, 31), date(2262, 1, 1), date.max])
+def test_a_day_that_nanoseconds_cannot_count_is_refused(day: date, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="expected one from 1971-01-01 to 2261-12-31"):
+        build_report(Settings(home=tmp_path), day, "latest", ReportConfig())
