@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 FIT_RESULT = Path(__file__).parents[1] / "results" / "quality_fit.json"
 
 NBR_DRIVES, NBR_SESSIONS = 120, 36
-PER_GRADE = 50
+PER_GRADE = 25
 NBR_SCENES_BEFORE, NBR_SESSIONS_BEFORE = 3, 5
 """What baselines are fitted to: so many scenes of each car in every condition, so many sessions of each robot."""
 NBR_WORKERS = 2

@@ -83,7 +83,6 @@ CAMERA_LIDAR_TRANSLATION = Check(
     " distance that the estimate's uncertainty leaves room for. Only near structure shows it.",
     "Simulated drives, other than those in benchmarks/results/calibration.md, which has the false alarms and what is"
     " missed.",
-    consequence=Verdict.QUARANTINE,
 )  # fmt: skip
 IMU_ROTATION = Check(
     "calibration.imu_rotation", "1", "deg", Bound.MAX, 2.0,
@@ -113,10 +112,11 @@ MAX_WIDTH_DEG = 0.8
 """Of the edges about the outlines: below 0.6° in sharp images, above 1° through fog on the lens."""
 MAX_SIGMA_DEG, MAX_SIGMA_M = 0.125, 0.025
 """An estimate that is less sure would not tell 0.5° or 10 cm from nothing; only larger errors are believed of it."""
-SHARED_DEG, SHARED_M = (0.045, 0.022, 0.055), (0.014, 0.015, 0.016)
+SHARED_DEG, SHARED_M = (0.045, 0.022, 0.055), (0.014, 0.028, 0.016)
 """About and along the camera's axes: errors that all frames of a window share, so that their disagreement cannot show
 them (few roofs, each between the same two beams; few cars that travel along). They explain what was off on tuning seeds
-beyond the uncertainty. The optical axis is last: only outlines far from the image's middle show a roll."""
+beyond the uncertainty. The optical axis is last: only outlines far from the image's middle show a roll. Up and down
+is least sure of the places: a pitch makes up for it in all but near outlines."""
 CONFIDENCE = 2.5
 """Half axes of the ellipsoid of errors that are believed possible, in standard errors: it holds 90% of three normal
 ones (the square, 6.25, is that quantile of chi-square); the limits stand off from it by the rest."""

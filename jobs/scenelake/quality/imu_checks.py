@@ -69,8 +69,9 @@ NOISE_RISE = Check(
     "Twice that is no rougher road.",
 )  # fmt: skip
 RESOLUTION_LOSS = Check(
-    "imu.resolution_loss", "1", "1", Bound.MAX, 1.5,
-    "Step between neighbouring values against the sensor's usual one; steps that noise hides do not count.",
+    "imu.resolution_loss", "2", "1", Bound.MAX, 1.5,
+    "Step between neighbouring values against the sensor's usual one; steps that noise hides do not count, and an axis"
+    " that shows one value all along tells none.",
     "A bit that is stuck doubles the step.",
 )  # fmt: skip
 UNITS = Check(
@@ -308,21 +309,29 @@ def _resolution(imu: _Imu, facts: DriveFacts) -> Measurement:
     sizes = noise(imu.values)
     steps: dict[str, float] = {}
     losses: dict[str, float] = {}
-    for axis in imu.measured.tolist():
-        step = quantum(imu.values[:, axis])
-        if step is None:
-            continue
-        steps[AXES[axis]] = step
-        usual = facts.baselines.of(imu.channel, f"{RESOLUTION_LOSS.name}:{AXES[axis]}")
-        if usual is not None:
+    untold: list[str] = []
+    for axis, name in enumerate(AXES):
+        step = _step(imu.values[:, axis])
+        usual = facts.baselines.of(imu.channel, f"{RESOLUTION_LOSS.name}:{name}")
+        if step is not None:
+            steps[name] = step
+        if step is not None and usual is not None:
             hidden = 0.2 * float(np.nan_to_num(sizes[axis]))
-            losses[AXES[axis]] = step / max(usual.median, hidden, 1e-12)
-    if not losses:
-        said = "this sensor's usual steps are not known"
+            losses[name] = step / max(usual.median, hidden, 1e-12)
+        elif usual is not None:
+            untold.append(name)
+    worst = max(losses, key=lambda name: losses[name], default=None)
+    if worst is None or (untold and losses[worst] <= RESOLUTION_LOSS.limit):
+        said = f"{' and '.join(untold)} shows one value" if untold else "this sensor's usual steps are not known"
         return imu.says(RESOLUTION_LOSS, None, said, {"statistics": steps})
-    worst = max(losses, key=lambda axis: losses[axis])
     said = f"{worst} moves in steps of {steps[worst]:.3g}, {losses[worst]:.2f} times the usual"
     return imu.says(RESOLUTION_LOSS, losses[worst], said, {"statistics": steps, "worst": worst})
+
+
+def _step(values: FloatArray) -> float | None:
+    """Between the levels that (n,) values take; None with one or none."""
+    levels = np.unique(values[np.isfinite(values)])
+    return float(levels[1] - levels[0]) if len(levels) == 2 else quantum(values)
 
 
 def _units(imu: _Imu) -> Measurement:

@@ -131,6 +131,22 @@ def test_a_planted_fault_is_found(fault, names):
     assert "/imu" in worst[next(iter(names))].description
 
 
+@pytest.mark.parametrize(
+    ("step", "middle", "measured"), [(1.0, GRAVITY, None), (1.0, 9.5, 8.3), (0.0006, GRAVITY, 1.0)]
+)
+def test_steps_so_coarse_that_nothing_moves_are_not_called_fine(step, middle, measured):
+    """A standing IMU whose specific force is always 0, 0, 10 may be as coarse as ever; one that swaps 9 for 10 is."""
+
+    def coarse(force, turn):
+        force[:, 2] += middle - GRAVITY
+        force[:] = np.round(force / step) * step
+
+    standing = drive(coarse, motion=Motion(is_standing=True), baselines=usual())
+    worst = judged(standing, MEASURES)[1]["imu.resolution_loss"]
+    assert worst.measured == (None if measured is None else pytest.approx(measured, rel=0.05))
+    assert worst.measured is not None or "shows one value" in worst.description
+
+
 @pytest.mark.parametrize(("bias", "is_found"), [(0.01, False), (0.05, True), (0.3, True)])
 def test_a_bias_is_found_where_the_robot_stands(bias, is_found):
     def plant(force, turn):

@@ -109,10 +109,10 @@ def test_limits_that_another_trial_fits_may_change():
 
 def test_few_scenes_are_told():
     kinds = [
-        {"kind": "k", "strengths": [1.0, 2.0], "unit": "s", "caught": [Share(9, 50).to_json(), Share(9, 49).to_json()]}
+        {"kind": "k", "strengths": [1.0, 2.0], "unit": "s", "caught": [Share(9, 25).to_json(), Share(9, 24).to_json()]}
     ]
     assert too_few(kinds, {"warned": Share(0, 999).to_json()}) == [
-        "k: 49 scenes at 2 s, expected 50", "999 good scenes, expected 1000",
+        "k: 49 scenes, expected 50", "999 good scenes, expected 1000",
     ]  # fmt: skip
 
 

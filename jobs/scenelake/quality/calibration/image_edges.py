@@ -103,7 +103,7 @@ def _evenly(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def _strength(image: GreyImage, where: Float32Array, normal: Float32Array) -> Float32Array:
-    """Directional gradient in [0, 1) against the image's own contrast, less each line's mean."""
+    """Directional gradient in [0, 1) against the image's own contrast, less the mean of each line within it."""
     if not len(where):
         return np.empty((0, NBR_STEPS), np.float32)
     smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), _BLUR_PX)
@@ -114,7 +114,12 @@ def _strength(image: GreyImage, where: Float32Array, normal: Float32Array) -> Fl
     ]
     across = np.abs(sampled[0] * normal[:, :1] + sampled[1] * normal[:, 1:])
     strength = across / (across + contrast)
-    return np.asarray(strength - strength.mean(axis=1, keepdims=True), np.float32)
+    # What lies outside the image is as strong as the line's mean: nothing at all there would draw outlines inwards.
+    last = np.array(image.shape[::-1], np.float32) - 1
+    is_inside = ((where >= 0) & (where <= last)).all(axis=-1)
+    count = np.maximum(is_inside.sum(axis=1, keepdims=True), 1)
+    mean = np.where(is_inside, strength, 0.0).sum(axis=1, keepdims=True) / count
+    return np.where(is_inside, strength - mean, 0.0).astype(np.float32)
 
 
 def _shifts(points_m: FloatArray, normal: FloatArray, view: CameraView) -> Float32Array:

@@ -39,6 +39,18 @@ def test_a_level_outline_does_not_take_an_upright_edge() -> None:
     assert np.abs(edge_profiles(IMAGE, level, IDENTITY, VIEW).strength).max() < 0.01
 
 
+def test_an_outline_near_the_border_is_not_drawn_inwards() -> None:
+    noise = np.random.default_rng(2).integers(0, 255, SIZE_PX[::-1]).astype(np.uint8)
+    near = np.stack([np.full(9, 7.9), np.linspace(-2, 2, 9), np.full(9, 10.0)], axis=1)
+    found = edge_profiles(noise, outlines(near, (0.05, 0, 0)), IDENTITY, VIEW).strength
+    assert len(found) == 9
+    columns = 320.0 + FOCAL_PX * (0.79 + (np.arange(NBR_STEPS) - NBR_STEPS // 2) * STEP_RAD)
+    is_outside = columns > SIZE_PX[0] - 1
+    assert is_outside.any()
+    assert not found[:, is_outside].any()
+    np.testing.assert_allclose(found[:, ~is_outside].mean(axis=1), 0, atol=1e-5)
+
+
 @pytest.mark.parametrize("parameter", range(6))
 def test_shifts_are_those_of_the_projection(parameter: int) -> None:
     random = np.random.default_rng(1)
