@@ -7,8 +7,6 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3.11)
 DROPS ?=
-WORKERS ?= auto
-IN_WORKERS := -n $(WORKERS) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help
 help: ## List the targets
@@ -52,11 +50,11 @@ down: ## Stop the laptop stack
 
 .PHONY: test
 test: setup lint ## Run the default tests
-	@$(BIN)/python -m pytest -m "not slow" $(IN_WORKERS)
+	@$(BIN)/python -m pytest -m "not slow"
 
 .PHONY: test-all
 test-all: setup lint ## Run every test, the slow tiers too
-	@$(BIN)/python -m pytest $(IN_WORKERS)
+	@$(BIN)/python -m pytest
 
 .PHONY: lint
 lint: setup ## Check style and types

@@ -1,7 +1,7 @@
 """Fixtures that every suite shares."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,26 +34,9 @@ def real_data() -> Callable[[str], Path]:
     return find
 
 
-SHARED_BY_SUITE = ("e2e", "exports")
-"""Suites with session fixtures that take minutes: their files run in one worker."""
-
-LONGEST_FIRST = ("e2e", "contract/test_audit.py", "faults/test_battery.py", "exports", "spark", "contract", "airflow")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where tests run in several workers, keeps a file's together and starts what takes longest first."""
-    if not getattr(config.option, "dist", "no").startswith("load"):
-        return
-    folder = Path(__file__).resolve().parent
-
-    def place(item: pytest.Item) -> str:
-        return item.path.relative_to(folder).as_posix()
-
-    def rank(item: pytest.Item) -> int:
-        known = (n for n, start in enumerate(LONGEST_FIRST) if place(item).startswith(start))
-        return next(known, len(LONGEST_FIRST))
-
-    for item in items:
-        suite = place(item).split("/")[0]
-        item.add_marker(pytest.mark.xdist_group(suite if suite in SHARED_BY_SUITE else place(item)))
-    items.sort(key=rank)
+@pytest.fixture(autouse=True)
+def usual_scheduling() -> Iterator[None]:
+    """Under root, the AV1 encoder makes whoever calls it a real-time process: servers that tests start would starve."""
+    yield
+    if os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
