@@ -184,7 +184,9 @@ def test_airflows_form_asks_about_what_waits_and_records_the_answer(held: Held) 
 
     def question() -> dict[str, Any] | None:
         asked = api.get(f"/dags/review_quarantine/dagRuns/{run_id}/hitlDetails")["hitl_details"]
-        return next((q for q in asked if scene.scene_id in q["body"]), None)
+        # Airflow shows a question a moment before its task waits, and forgets an answer that comes in between.
+        waits = (q for q in asked if q["task_instance"]["state"] == "awaiting_input")
+        return next((q for q in waits if scene.scene_id in q["body"]), None)
 
     asked = until(question)
     assert f"/scenelake/scene/{scene.scene_id}" in asked["body"]
