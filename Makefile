@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3.11)
 DROPS ?=
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: help
 help: ## List the targets
@@ -50,11 +52,11 @@ down: ## Stop the laptop stack
 
 .PHONY: test
 test: setup lint ## Run the default tests
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 .PHONY: test-all
 test-all: setup lint ## Run every test, the slow tiers too
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 .PHONY: lint
 lint: setup ## Check style and types

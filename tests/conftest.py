@@ -3,11 +3,27 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
+
+ON_ONE_WORKER = ("tests/airflow/", "tests/e2e/", "tests/exports/", "tests/spark/")
+"""Tests that share something large: a stack, Airflow's database, environments of peers, a Spark session."""
+
+
+class _ByFileOrFolder(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands whole files to workers, in order, and some folders whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in ON_ONE_WORKER if nodeid.startswith(folder)), nodeid.partition("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByFileOrFolder(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -92,6 +92,11 @@ def structured(condition: Condition) -> bool:
     return condition.has_structure
 
 
+def beside_things(condition: Condition) -> bool:
+    """There are things beside the road too: on a motorway with nobody near, a radar that sees nothing may be right."""
+    return structured(condition) and condition.name != "highway"
+
+
 def standing(condition: Condition) -> bool:
     """The car stands all the time."""
     return condition.speed_m_s[1] == 0.0

@@ -26,6 +26,8 @@ from scenelake.synchronise.drives import DriveObject
 from scenelake.synchronise.job import read_drive
 
 FileEdit = Callable[[bytes], bytes]
+POLICY = QualityPolicy(calibration_share=1.0, max_calibration_keyframes=120)
+"""The default, but that the camera-LiDAR check looks at drives of two minutes."""
 
 
 def facts_of(recording: Recording, robot_id: str, baselines: Baselines, edit: FileEdit | None = None) -> DriveFacts:
@@ -54,7 +56,7 @@ def facts_of(recording: Recording, robot_id: str, baselines: Baselines, edit: Fi
         for table, rows in done.tables.items():
             write_table(objects, f"s3://lake/drive/{table}.parquet", rows)
         write_json(objects, "s3://lake/drive/clocks.json", [asdict(clock) for clock in done.clocks])
-        return replace(read_facts(objects, "s3://lake/drive", drive.plan), baselines=baselines)
+        return replace(read_facts(objects, "s3://lake/drive", drive.plan, POLICY), baselines=baselines)
 
 
 def judged(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.quality.camera_faults import stretch
-from benchmarks.quality.kinds import Kind, moving_among_things, structured
+from benchmarks.quality.kinds import Kind, beside_things, moving_among_things, structured
 from benchmarks.quality.points import Points, opened, with_points
 from benchmarks.quality.recording import Rows, Track
 from benchmarks.quality.rigs import LIDAR, RADAR
@@ -113,7 +113,7 @@ KINDS = (
          not_a_number),
     Kind("LiDAR stuck", "lidar.stuck", LIDAR, "s", (0.5, 1.0, 3.0, 6.0, 12.0), 3.0, stuck),
     Kind("radar returns lost", "radar.returns", RADAR, "share", (0.5, 0.9, 0.97, 0.99, 1.0), 1.0, returns_lost,
-         fits=structured),
+         fits=beside_things),
     Kind("Doppler bias", "radar.doppler_speed", RADAR, "m/s", (0.1, 0.3, 1.0, 2.0, 5.0), 2.0, doppler_bias,
          fits=structured),
     Kind("Doppler scale", "radar.doppler_speed", RADAR, "share", (0.02, 0.05, 0.15, 0.3, 0.6), 0.15, doppler_scale,

@@ -150,7 +150,7 @@ KINDS = (
          is_whole=True),
     Kind("actions of another robot", "robot.action_width", ACTIONS, "joints", (1.0, 2.0, 3.0, 6.0, 12.0), 3.0,
          narrow, is_whole=True),
-    Kind("joint beyond its range", "robot.joint_range", JOINTS, "rad", (0.3, 1.0, 2.0, 4.0, 8.0), 4.0, beyond_range),
+    Kind("joint beyond its range", "robot.joint_range", JOINTS, "rad", (0.3, 1.0, 2.0, 4.0, 8.0), 8.0, beyond_range),
     Kind("joint jumps", "robot.discontinuity", JOINTS, "rad", (0.05, 0.2, 0.8, 2.0, 5.0), 0.8, spike),
     Kind("joint stuck", "robot.stuck_joint", JOINTS, "s", (0.3, 0.7, 1.5, 2.5, 4.0), 1.5, stuck, channel=ACTIONS),
     Kind("robot rests", "robot.idle_share", JOINTS, "share", (0.2, 0.4, 0.7, 0.85, 1.0), 0.7, idle),

@@ -120,8 +120,10 @@ def _queues(kinds: Sequence[Kind], per_grade: int, random: np.random.Generator, 
     queues: _Queues = {}
     for kind in kinds:
         last = len(kind.strengths) - 1
+        # A kind of one strength has as many scenes as others at two.
+        count = per_grade if is_strongest else max(per_grade, -(-2 * per_grade // len(kind.strengths)))
         for grade in range(last if is_strongest else 0, last + 1):
-            queues.setdefault(kind.topic, []).extend([(kind, grade)] * per_grade)
+            queues.setdefault(kind.topic, []).extend([(kind, grade)] * count)
     for queue in queues.values():
         random.shuffle(queue)  # type: ignore[arg-type]
     return queues

@@ -110,3 +110,10 @@ def test_the_local_twin_has_one_winner_among_threads(tmp_path: Path) -> None:
         thread.join()
     assert len(won) == 1
     assert objects.read(URI) == b"%d" % won[0]
+
+
+def test_folders_are_named_once_and_without_what_is_in_them(objects: Objects) -> None:
+    for key in ("b/x/1", "b/x/2/3", "b/y/1", "b/file", "bb/z/1"):
+        objects.write(f"s3://bucket/{key}", b"")
+    assert list(objects.folders("s3://bucket/b/")) == ["x", "y"]
+    assert list(objects.folders("s3://bucket/none/")) == []

@@ -185,6 +185,34 @@ def test_a_request_to_process_again_builds_once_and_decides_nothing(
     assert {s.status for s in waiting(open_desk(lake))} == {Status.REPROCESS}
 
 
+def test_a_drive_whose_raw_object_is_gone_is_not_tried_and_says_why(
+    lake: SmallLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    desk = open_desk(lake)
+    scene = waiting(desk)[0]
+    decide(desk, scene, "RELEASE")
+    assert "raw_object_gone" not in desk.scene_page(scene.scene_id)
+    drop = lake.ledger.get(lake.names["dark"])
+    assert drop is not None
+    lake.s3.delete_object(Bucket=drop.bucket, Key=drop.key, VersionId=drop.version_id)
+    told = run_job(build_job.main, lake, monkeypatch, tmp_path)
+    assert (told["drives"], told["gone"]) == ([], [scene.drive_id])
+    assert told["reason"].startswith("raw_object_gone")
+    assert "raw_object_gone" in desk.scene_page(scene.scene_id)
+    lake.drop("back", drop.key, dark_recording(tmp_path))
+    assert [d["drive_id"] for d in run_job(build_job.main, lake, monkeypatch, tmp_path)["drives"]] == [scene.drive_id]
+
+
+def test_pictures_of_an_earlier_verdict_are_not_shown(lake: SmallLake) -> None:
+    desk = open_desk(lake)
+    scene = waiting(desk)[0]
+    document = desk.document(scene)
+    lake.objects.write(picture_uri(scene.evidence_uri, document, "sheet.png"), b"drawn")
+    assert desk.picture(scene.scene_id, "sheet.png") == b"drawn"
+    lake.objects.write(scene.evidence_uri, json.dumps({**document, "reason": "another policy"}).encode())
+    assert desk.picture(scene.scene_id, "sheet.png") is None
+
+
 def test_page_and_form_race_over_the_whole_way(
     lake: SmallLake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -238,7 +266,7 @@ def test_a_held_scene_is_drawn_beside_its_evidence(
         found = desk.picture(scene.scene_id, name)
         assert found is not None
         assert found.startswith(begins[name])
-        assert found == lake.objects.read(picture_uri(scene.evidence_uri, name))
+        assert found == lake.objects.read(picture_uri(scene.evidence_uri, desk.document(scene), name))
     timeline = (desk.picture(scene.scene_id, "timeline.svg") or b"").decode()
     assert all(channel in timeline for channel in ("lidar /lidar", "imu /imu"))
 

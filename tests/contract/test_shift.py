@@ -18,7 +18,7 @@ from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.paths import LakePaths
 from scenelake.report.between import shifts_between
 from scenelake.report.config import ReportConfig
-from scenelake.report.job import build_report
+from scenelake.report.job import build_report, folder_of
 
 DAY = datetime.fromtimestamp(T0_NS // 10**9, UTC).date()
 
@@ -56,13 +56,13 @@ def test_releases_are_compared_by_what_the_later_one_brought(lake: SmallLake) ->
     assert (found.nbr_before, found.nbr_arrived) == (len(found.before.scenes), len(added))
     by_key = {(s.channel, s.statistic): s for s in found.shifts}
     stuck = by_key["/imu", "imu.stuck"]
-    assert (stuck.robot_id, stuck.nbr_before, stuck.nbr_after) == ("car", found.nbr_before, found.nbr_arrived)
+    assert (stuck.robot_id, stuck.nbr_before, stuck.nbr_after) == ("fleet/car", found.nbr_before, found.nbr_arrived)
     assert stuck.median_before < 10**9 < stuck.median_after
     assert stuck.ks == 1.0
     document = json.loads(said(lake, "r00000001", "latest", as_json=True))
     assert (document["before"], document["after"]) == ("r00000001", "r00000002")
     (row,) = (r for r in document["shifts"] if (r["channel"], r["statistic"]) == ("/imu", "imu.stuck"))
-    assert (row["vehicle"], row["ks"], row["reading"]) == ("car", 1.0, str(stuck.reading))
+    assert (row["vehicle"], row["ks"], row["reading"]) == ("fleet/car", 1.0, str(stuck.reading))
     text = said(lake, "r00000001", "latest", lists_all=True)
     assert "imu.stuck" in text
     assert f"{found.nbr_arrived} scenes that r00000002 brought or built anew" in text
@@ -81,6 +81,6 @@ def test_the_report_of_a_day_is_written(lake: SmallLake) -> None:
     found = build_report(lake.settings, DAY, "latest", ReportConfig())
     assert (found["nbr_vehicles"], found["nbr_pages"], found["nbr_shifts"]) == (1, 2, 0)
     folder = LakePaths(lake.settings.lake_uri).report(DAY.isoformat())
-    page = lake.objects.read(f"{folder}/car/index.html").decode()
+    page = lake.objects.read(f"{folder}/{folder_of('fleet/car')}/index.html").decode()
     assert "None of them moved" in page, "it is the vehicle's first day"
     assert lake.objects.read(f"{folder}/volume.png").startswith(b"\x89PNG")

@@ -1,9 +1,10 @@
 """Keyframes of a drive with their payload, for the camera-LiDAR check: a sample of them, one at a time.
 
-Cost: a keyframe reads one row group of sweeps and of images (32 MiB each at most) from storage, of which neighbouring
-keyframes share what they can, and decodes a grey, reduced image per camera.
+Cost: storage is read by row groups of sweeps and of images (32 MiB each at most), so keyframes are taken in stretches
+of neighbours, which share them; a keyframe decodes a grey, reduced image per camera.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +26,16 @@ from scenelake.geometry.poses import normalised, pose_from_struct
 from scenelake.geometry.trajectory import Trajectory
 from scenelake.quality.calibration.image_edges import CameraView, GreyImage
 from scenelake.quality.calibration.keyframes import WINDOW_FRAMES, Keyframe, Sweep, TakenImage, alignment_table
-from scenelake.timebase.arrays import FloatArray
+from scenelake.timebase.arrays import FloatArray, Int64Array
 
 MAX_KEYFRAMES = 300
 """Of one drive: three windows of an hour, at a few per cent of what its decode takes."""
-MIN_STEP_NS = 1_000_000_000
-"""Between keyframes: nearer ones see the same outlines again."""
+SHARE = 0.2
+"""Of a drive's keyframes: a tenth of what its decode takes. A drive of four minutes then has a window."""
+MIN_STEP_NS = 400_000_000
+"""Between keyframes, on average: at so much the check was tried."""
+STRETCH_NS = 15_000_000_000
+"""Of neighbouring keyframes: a row group holds some two seconds of a LiDAR, or of six cameras."""
 LEAST_WIDTH_PX = 640
 """Wider images are decoded at the nearest eighth above that: 0.15° a pixel with a field of view of 90°."""
 CACHE_BYTES = 96 * 1024**2
@@ -54,6 +59,7 @@ def camera_lidar_alignment(
     folder: str,
     tables: Mapping[str, pa.Table],
     max_keyframes: int = MAX_KEYFRAMES,
+    share: float = SHARE,
     min_keyframes: int = WINDOW_FRAMES,
 ) -> pa.Table:
     """``ALIGNMENT_SCHEMA`` rows of one drive.
@@ -63,12 +69,14 @@ def camera_lidar_alignment(
         tables: its ``sample_data``, ``sync_index`` and ``calibrated_sensor``, and decode's ``ego_pose`` where there
             is one.
         max_keyframes: 0 for none.
+        share: of the drive's keyframes, at most.
         min_keyframes: of a drive that has fewer nothing is read: a part of a window shows little and costs as much.
     """
     trajectory = _trajectory(objects, folder, tables.get("ego_pose"))
     found = calibration_keyframes(
-        objects, tables["sample_data"], tables["sync_index"], tables["calibrated_sensor"], max_keyframes, min_keyframes
-    )
+        objects, tables["sample_data"], tables["sync_index"], tables["calibrated_sensor"],
+        max_keyframes, share, min_keyframes,
+    )  # fmt: skip
     return alignment_table(found, trajectory)
 
 
@@ -78,9 +86,12 @@ def calibration_keyframes(
     sync_index: pa.Table,
     calibrated_sensor: pa.Table,
     max_keyframes: int,
+    share: float = 1.0,
     min_keyframes: int = 0,
 ) -> Iterator[Keyframe]:
-    """Keyframes spread evenly over a drive, in order of time, with images and sweep. Unreadable payload is skipped.
+    """Keyframes in stretches spread over a drive, in order of time, with images and sweep.
+
+    Unreadable payload is skipped.
 
     The LiDAR is the one with the most matched keyframes; cameras need extrinsics, intrinsics and a known lens model.
     """
@@ -88,7 +99,7 @@ def calibration_keyframes(
     wanted = pc.field("is_match") & pc.field("modality").isin([Modality.CAMERA, Modality.LIDAR])
     matches = sync_index.filter(wanted).select(["sample_id", "modality", "channel", "sample_data_id"])
     payload = PayloadRows(objects, CACHE_BYTES)
-    for messages in _chosen(matches, sample_data, sensors, max_keyframes, min_keyframes):
+    for messages in _chosen(matches, sample_data, sensors, max_keyframes, share, min_keyframes):
         sweep = _sweep(payload, messages[0])
         if sweep is not None:
             images = (_image(payload, message) for message in messages[1:])
@@ -96,7 +107,12 @@ def calibration_keyframes(
 
 
 def _chosen(
-    matches: pa.Table, sample_data: pa.Table, sensors: Mapping[str, Mapping[str, Any]], most: int, least: int
+    matches: pa.Table,
+    sample_data: pa.Table,
+    sensors: Mapping[str, Mapping[str, Any]],
+    most: int,
+    share: float,
+    least: int,
 ) -> Iterator[list[_Message]]:
     """The LiDAR's message and then the cameras' of each keyframe that is looked at."""
     lidars = matches.filter(pc.equal(matches["modality"], Modality.LIDAR))
@@ -109,7 +125,7 @@ def _chosen(
     times = np.asarray(sample_data["timestamp_ns"].take(at.drop_null()), np.int64)
     samples = np.asarray(mine["sample_id"].filter(pc.is_valid(at)).to_pylist(), object)
     order = np.argsort(times, kind="stable")
-    picked = samples[order[_evenly(times[order], most)]].tolist()
+    picked = samples[order[stretches(times[order], most, share)]].tolist()
     if len(picked) < least:
         return
     ids = matches.filter(pc.is_in(matches["sample_id"], value_set=pa.array(picked, pa.string())))
@@ -126,11 +142,24 @@ def _chosen(
             yield messages
 
 
-def _evenly(times_ns: np.ndarray, most: int) -> np.ndarray:
-    """Positions of at most so many times, at least ``MIN_STEP_NS`` apart on average."""
+def stretches(times_ns: Int64Array, most: int, share: float) -> Int64Array:
+    """Positions of neighbouring times, in stretches spread evenly over all of them.
+
+    Args:
+        times_ns: (n,) ascending, n > 0.
+        most: of them.
+        share: of those that are ``MIN_STEP_NS`` apart.
+    """
     span_ns = int(times_ns[-1] - times_ns[0])
-    count = int(min(most, len(times_ns), span_ns // MIN_STEP_NS + 1))
-    return np.unique(np.arange(count) * len(times_ns) // count)
+    usable = min(len(times_ns), span_ns // MIN_STEP_NS + 1)
+    stepped = np.arange(usable) * len(times_ns) // usable
+    count = min(most, math.ceil(share * usable))
+    each = max(usable * STRETCH_NS // max(span_ns, STRETCH_NS), 1)
+    nbr_stretches = math.ceil(count / each)
+    sizes = np.diff(np.arange(nbr_stretches + 1) * count // nbr_stretches)
+    starts = np.arange(nbr_stretches) * usable // nbr_stretches
+    parts = [stepped[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+    return np.unique(np.concatenate(parts))
 
 
 def _message(row: Mapping[str, Any], sensors: Mapping[str, Mapping[str, Any]]) -> _Message | None:

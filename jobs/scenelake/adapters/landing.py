@@ -1,14 +1,16 @@
 """Object versions in the landing bucket, without pyarrow: the Lambda function's package stays small."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from scenelake.contracts.drops import Drop
 from scenelake.contracts.errors import TransientError
-from scenelake.ledger.new_drop import ObjectVersion, StoredBytes
+from scenelake.ledger.new_drop import ObjectVersion, StoredBytes, new_drop
+from scenelake.ledger.transitions import is_claimable
 
 _GONE = ("NoSuchKey", "NoSuchVersion", "404")
 
@@ -31,6 +33,18 @@ def versions(client: Any, bucket: str, prefix: str) -> Iterator[ObjectVersion]:
                     entry["ETag"].strip('"'),
                     modified_at_ns=_nanoseconds(entry["LastModified"]),
                 )
+
+
+def is_rebuildable(client: Any, drops: Sequence[Drop]) -> bool:
+    """Whether an object version is left that a rebuild of a drive could claim.
+
+    Args:
+        drops: all of the drive, at least one.
+    """
+    known = {drop.drop_id: drop for drop in drops}
+    prefix = "/".join((drops[0].fleet, drops[0].vehicle, drops[0].drive, ""))
+    found = (new_drop(version, received_at_ns=0) for version in versions(client, drops[0].bucket, prefix))
+    return any(is_claimable(known.get(drop.drop_id, drop), rebuild=True) for drop in found)
 
 
 def read_version(client: Any, found: ObjectVersion, limit_bytes: int) -> StoredBytes:

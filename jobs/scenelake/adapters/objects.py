@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,6 +70,10 @@ class Objects(Protocol):
     def write_if_absent(self, uri: str, data: bytes) -> bool: ...
 
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]: ...
+
+    def folders(self, folder_uri: str) -> Iterator[str]:
+        """Names of the folders in a folder (``s3://bucket/folder/``), however much they hold."""
+        ...
 
     def delete(self, uri: str) -> None: ...
 
@@ -149,13 +153,8 @@ class S3Objects:
         raise TransientError(f"{uri}: other writers were in the way {_CONFLICT_TRIES} times")
 
     def list(self, prefix_uri: str) -> Iterator[ObjectInfo]:
-        bucket, prefix = split_uri(prefix_uri)
-        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
-        while True:
-            with _translated(prefix_uri, "list_objects_v2"):
-                page = next(pages, None)
-            if page is None:
-                return
+        bucket, _ = split_uri(prefix_uri)
+        for page in self._pages(prefix_uri):
             for entry in page.get("Contents", ()):
                 yield ObjectInfo(
                     f"s3://{bucket}/{entry['Key']}",
@@ -163,6 +162,22 @@ class S3Objects:
                     entry["ETag"].strip('"'),
                     modified_at_ns=_seconds_ns(entry["LastModified"]),
                 )
+
+    def folders(self, folder_uri: str) -> Iterator[str]:
+        _, prefix = split_uri(folder_uri)
+        for page in self._pages(folder_uri, Delimiter="/"):
+            for entry in page.get("CommonPrefixes", ()):
+                yield entry["Prefix"].removeprefix(prefix).rstrip("/")
+
+    def _pages(self, prefix_uri: str, **kwargs: Any) -> Iterator[Mapping[str, Any]]:
+        bucket, prefix = split_uri(prefix_uri)
+        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **kwargs))
+        while True:
+            with _translated(prefix_uri, "list_objects_v2"):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield page
 
     def delete(self, uri: str) -> None:
         with durable_write(f"{kind_of(uri)}_removal"):
@@ -267,6 +282,10 @@ class LocalObjects:
             if key.startswith(prefix):
                 found = path.stat()
                 yield ObjectInfo(f"s3://{bucket}/{key}", found.st_size, "local", modified_at_ns=found.st_mtime_ns)
+
+    def folders(self, folder_uri: str) -> Iterator[str]:
+        folder = self._path(folder_uri)
+        yield from sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
 
     def delete(self, uri: str) -> None:
         self._path(uri).unlink(missing_ok=True)

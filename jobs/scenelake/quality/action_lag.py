@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from scenelake.geometry.linear import interpolate_linear
-from scenelake.timebase.arrays import FloatArray, Int64Array
+from scenelake.timebase.arrays import BoolArray, FloatArray, Int64Array
 
 MIN_STEP_NS = 40_000_000
 """Finer grids say no more about what a person or a policy commands."""
@@ -17,6 +18,7 @@ MIN_EXPLAINED = 0.2
 """Share of the variance below which the lag of the best fit means nothing."""
 
 _TINY = 1e-18
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,8 @@ class LagSums:
         position = interpolate_linear(wide_ns, state_ns, state, gap_ns).values
         change = np.diff(position, axis=0)
         count = len(grid_ns)
-        for lag in range(2 * self.reach + 1):
-            for form, y in enumerate((position, change)):
-                self._products[:, form, lag] += _products(x, y[lag : lag + count])
+        for form, y in enumerate((position, change)):
+            self._products[:, form] += _products(x, y[: 2 * self.reach + count])
         here = np.isfinite(position[self.reach : self.reach + count]).all(axis=1)
         self.nbr_pairs += int(np.count_nonzero(here & np.isfinite(x).all(axis=1)))
 
@@ -108,10 +109,34 @@ class LagSums:
 
 
 def _products(x: FloatArray, y: FloatArray) -> FloatArray:
-    """Sums over the rows that both know, column by column, of squares and products about their means: (3, w)."""
-    both = np.isfinite(x) & np.isfinite(y)
-    count = np.maximum(both.sum(axis=0), 1)
-    x, y = np.where(both, x, 0.0), np.where(both, y, 0.0)
-    x = np.where(both, x - x.sum(axis=0) / count, 0.0)
-    y = np.where(both, y - y.sum(axis=0) / count, 0.0)
-    return np.stack([(x * x).sum(axis=0), (y * y).sum(axis=0), (x * y).sum(axis=0)])
+    """Sums of squares and products about their means, by lag and column, over the rows that both know.
+
+    Args:
+        x: (n, w) and
+        y: (n + lags - 1, w), NaN where they are not known; of a lag k the rows from k on.
+
+    Returns:
+        (3, lags, w) of x x, y y and x y.
+    """
+    known_x, known_y = np.isfinite(x), np.isfinite(y)
+    # The sums of squares below are differences, which lose least of values about 0.
+    x, y = (np.where(known, v - _means(v, known), 0.0) for v, known in ((x, known_x), (y, known_y)))
+    of_x, of_y = known_x.astype(np.float64), known_y.astype(np.float64)
+    count = np.maximum(_slid(of_x, of_y), 1.0)
+    sum_x, sum_y = _slid(x, of_y), _slid(of_x, y)
+    squares = (_about(_slid(x * x, of_y), sum_x**2 / count), _about(_slid(of_x, y * y), sum_y**2 / count))
+    return np.stack([*squares, _slid(x, y) - sum_x * sum_y / count])
+
+
+def _about(squares: FloatArray, of_mean: FloatArray) -> FloatArray:
+    """Sums of squares about the mean; of what stands still exactly nothing."""
+    return np.where(squares - of_mean > _ROUNDING * squares, squares - of_mean, 0.0)
+
+
+def _slid(x: FloatArray, y: FloatArray) -> FloatArray:
+    """(lags, w) sums over rows of x (n, w) times the rows of y from each lag on."""
+    return np.asarray(np.einsum("nw,kwn->kw", x, sliding_window_view(y, len(x), axis=0)))
+
+
+def _means(values: FloatArray, known: BoolArray) -> FloatArray:
+    return np.asarray(np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))

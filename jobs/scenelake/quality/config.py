@@ -86,7 +86,9 @@ class QualityPolicy(BaseModel):
         consequences: by check.
         rules: for some channels; the first that fits a check and a channel decides.
         max_calibration_keyframes: of a drive that the camera-LiDAR check reads payload of; 0 turns it off. A drive with
-            fewer than 100 of them, at least a second apart, is not looked at.
+            fewer than 100 of them is not looked at.
+        calibration_share: of a drive's keyframes that it reads payload of. Half a second apart, a fifth has 100 of them
+            in a drive of 250 s, and costs a tenth of decode; 1 looks at drives of 50 s, and costs five times that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +99,7 @@ class QualityPolicy(BaseModel):
     consequences: dict[CheckName, Consequence] = Field(default_factory=dict)
     rules: tuple[QualityRule, ...] = ()
     max_calibration_keyframes: int = Field(default=300, ge=0)
+    calibration_share: float = Field(default=0.2, gt=0, le=1, strict=True)
 
     def ruling(self, check: Check, channel: str | None, modality: str | None) -> Ruling:
         """What a check's value on a channel is held to."""

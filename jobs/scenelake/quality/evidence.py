@@ -27,6 +27,7 @@ class ChannelInScene:
         nbr_distinct: messages with a stamp of their own.
         largest_step_ns: longest time between two messages in a row; 0 with one message.
         largest_step_start_ns: where that step begins.
+        longer_step_ns: that a quarter of the steps between distinct stamps reach; 0 with one message.
         leads_ns: by recorded clock (sensor, publish, log): the least that it shows less the ruling time.
     """
 
@@ -36,6 +37,7 @@ class ChannelInScene:
     last_ns: int
     largest_step_ns: int
     largest_step_start_ns: int
+    longer_step_ns: int = 0
     leads_ns: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -190,6 +192,7 @@ def _channel_in_scene(sorted_ns: Int64Array, leads_ns: Mapping[str, int]) -> Cha
         last_ns=int(sorted_ns[-1]),
         largest_step_ns=int(steps[widest]) if len(steps) else 0,
         largest_step_start_ns=int(sorted_ns[widest]),
+        longer_step_ns=int(np.quantile(steps[steps > 0], 0.75, method="lower")) if steps.any() else 0,
         leads_ns=leads_ns,
     )
 

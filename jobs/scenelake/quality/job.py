@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 
 from scenelake.adapters.baselines import read_baselines
-from scenelake.adapters.calibration_keyframes import MAX_KEYFRAMES, camera_lidar_alignment
+from scenelake.adapters.calibration_keyframes import camera_lidar_alignment
 from scenelake.adapters.objects import Objects, read_json, read_table, write_table
 from scenelake.contracts.stages import (
     ChannelClock,
@@ -54,7 +54,7 @@ def _judge_drive(context: StageContext, policy: QualityPolicy, plan: DrivePlan, 
     with naming_drive(plan.drive_id):
         source = context.drive_uri(plan.drive_id, Stage.SYNCHRONISE)
         usual = baselines_of(baselines, plan.vehicle)
-        facts = read_facts(context.objects, source, plan, usual, policy.max_calibration_keyframes)
+        facts = read_facts(context.objects, source, plan, policy, usual)
         measurements = measurement_table(measure(facts))
         results = result_table(measurements, policy)
         scene_verdicts = verdict_table([scene.scene_id for scene in facts.scenes], results)
@@ -70,8 +70,8 @@ def read_facts(
     objects: Objects,
     source: str,
     plan: DrivePlan,
+    policy: QualityPolicy,
     baselines: Baselines | None = None,
-    max_keyframes: int = MAX_KEYFRAMES,
 ) -> DriveFacts:
     """Reads what the checks look at of one drive."""
     clocks = [ChannelClock(**clock) for clock in read_json(objects, f"{source}/clocks.json")]
@@ -95,7 +95,9 @@ def read_facts(
         table: in_scenes([f.result() for f in read], found["sample_data"]) for table, read in files.items() if read
     }
     tables = {name: rows for name, rows in parts.items() if rows is not None}
-    tables[ALIGNMENT] = camera_lidar_alignment(objects, source, found | tables, max_keyframes)
+    tables[ALIGNMENT] = camera_lidar_alignment(
+        objects, source, found | tables, policy.max_calibration_keyframes, policy.calibration_share
+    )
     return DriveFacts(
         scene_facts(found["scene"], found["sample_data"]),
         {clock.channel: clock for clock in clocks},

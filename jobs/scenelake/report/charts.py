@@ -21,7 +21,7 @@ _TITLE_CHARACTERS = 44
 def volume_chart(figures: DayFigures) -> bytes:
     """Hours in gold and scenes held back, by vehicle."""
     rows = sorted(figures.vehicles, key=lambda r: -r["hours"])[:_MAX_BARS]
-    names = [words(row["robot_id"]) for row in rows]
+    names = [words(row["vehicle"]) for row in rows]
     figure, axes = _bars(len(rows))
     axes.barh(names, [row["hours"] * 60 for row in rows], color=_BLUE)
     for place, row in enumerate(rows):

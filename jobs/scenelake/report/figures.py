@@ -28,18 +28,20 @@ scenes AS (
 held AS (
   SELECT drive_id, count(*) FILTER (state = 'QUARANTINED') AS nbr_waiting, count(*) FILTER (state = 'REJECTED')
          AS nbr_rejected FROM quarantine WHERE drive_id IN (SELECT drive_id FROM drives) GROUP BY 1)
-SELECT robot_id, any_value(fleet) AS fleet, count(*)::INT AS nbr_drives, sum(nbr_objects)::BIGINT AS nbr_objects,
+SELECT concat_ws('/', fleet, robot_id) AS vehicle, count(*)::INT AS nbr_drives,
+       sum(nbr_objects)::BIGINT AS nbr_objects,
        coalesce(sum(size_bytes), 0)::BIGINT AS size_bytes, sum(nbr_messages)::BIGINT AS nbr_messages,
        sum(nbr_accepted)::BIGINT AS nbr_accepted, sum(nbr_undecodable)::BIGINT AS nbr_undecodable,
        coalesce(sum(nbr_scenes), 0)::BIGINT AS nbr_scenes, coalesce(sum(hours), 0)::DOUBLE AS hours,
        coalesce(sum(nbr_samples), 0)::BIGINT AS nbr_samples, coalesce(sum(nbr_waiting), 0)::BIGINT AS nbr_waiting,
        coalesce(sum(nbr_rejected), 0)::BIGINT AS nbr_rejected
 FROM drives LEFT JOIN objects USING (drive_id) LEFT JOIN messages USING (drive_id) LEFT JOIN scenes USING (drive_id)
-LEFT JOIN held USING (drive_id) GROUP BY robot_id ORDER BY robot_id
+LEFT JOIN held USING (drive_id) GROUP BY vehicle ORDER BY vehicle
 """
 
 _CHECKS = """
-SELECT robot_id, m.check_name, count(*) FILTER (q.verdict IS NULL AND m.measured IS NOT NULL) AS nbr_pass,
+SELECT concat_ws('/', fleet, robot_id) AS vehicle, m.check_name,
+       count(*) FILTER (q.verdict IS NULL AND m.measured IS NOT NULL) AS nbr_pass,
        count(*) FILTER (q.verdict IS NULL AND m.measured IS NULL) AS nbr_unknown,
        count(*) FILTER (q.verdict = 'warn') AS nbr_warn,
        count(*) FILTER (q.verdict IN ('quarantine', 'reject')) AS nbr_bad, any_value(q.reason) AS reason
@@ -51,7 +53,7 @@ GROUP BY ALL ORDER BY nbr_bad DESC, nbr_warn DESC, m.check_name
 """
 
 _SENSORS = """
-SELECT robot_id, channel, any_value(modality) AS modality,
+SELECT concat_ws('/', fleet, robot_id) AS vehicle, channel, any_value(modality) AS modality,
        median(measured) FILTER (check_name = 'completeness') AS completeness,
        min(measured) FILTER (check_name = 'completeness') AS least_completeness,
        max(measured) FILTER (check_name = 'gaps') / 1e6 AS largest_gap_ms,
@@ -60,12 +62,12 @@ SELECT robot_id, channel, any_value(modality) AS modality,
        1e9 / median((evidence->>'median_period_ns')::DOUBLE) FILTER (check_name = 'completeness') AS rate_hz
 FROM qc_measurement q JOIN drive v USING (drive_id)
 WHERE q.drive_date = $day AND v.drive_date = $day AND channel IS NOT NULL
-AND check_name IN ('completeness', 'gaps', 'sync_error') GROUP BY robot_id, channel ORDER BY robot_id, channel
+AND check_name IN ('completeness', 'gaps', 'sync_error') GROUP BY vehicle, channel ORDER BY vehicle, channel
 """
 
 _WORST = """
-SELECT scene_id, robot_id, drive_name, start_ns, kept, verdict, nbr_bad, nbr_warn, said FROM (
-  SELECT q.scene_id, any_value(robot_id) AS robot_id, any_value(drive_name) AS drive_name,
+SELECT scene_id, vehicle, drive_name, start_ns, kept, verdict, nbr_bad, nbr_warn, said FROM (
+  SELECT q.scene_id, any_value(concat_ws('/', fleet, robot_id)) AS vehicle, any_value(drive_name) AS drive_name,
          any_value(s.start_ns) AS start_ns, any_value(s.scene_id) IS NOT NULL AS kept,
          count(*) FILTER (verdict IN ('quarantine', 'reject')) AS nbr_bad,
          count(*) FILTER (verdict = 'warn') AS nbr_warn,
@@ -90,7 +92,7 @@ class DayFigures:
     """One day of a release.
 
     Attributes:
-        vehicles: one row each (``volume``).
+        vehicles: one row each (``volume``); a vehicle is named ``fleet/vehicle`` throughout, as fleets share names.
         checks, sensors, worst: by vehicle, in rows.
         cost: stages of the batches that built the day's drives, with hours.
         shifts: every distribution that could be compared with that of the days before.
@@ -113,12 +115,12 @@ class DayFigures:
     def job_hours(self) -> float:
         return float(sum(row["hours"] for row in self.cost))
 
-    def of(self, rows: Sequence[Row], robot_id: str) -> list[Row]:
-        return [row for row in rows if row["robot_id"] == robot_id]
+    def of(self, rows: Sequence[Row], vehicle: str) -> list[Row]:
+        return [row for row in rows if row["vehicle"] == vehicle]
 
-    def shifts_of(self, robot_id: str | None) -> list[Shift]:
+    def shifts_of(self, vehicle: str | None) -> list[Shift]:
         """Of one vehicle, or of all for None."""
-        return [shift for shift in self.shifts if robot_id in (None, shift.robot_id)]
+        return [shift for shift in self.shifts if vehicle in (None, shift.robot_id)]
 
 
 def day_figures(sql: Sql, release_id: str, day: date, config: ReportConfig) -> DayFigures:

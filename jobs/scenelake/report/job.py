@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 FIRST_DAY, LAST_DAY = date(1971, 1, 1), date(2261, 12, 31)
 """Days that int64 nanoseconds can count, with those before that a day is compared with."""
-_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 _SHEET = SheetConfig(nbr_columns=4)
 
 
@@ -87,35 +87,32 @@ def build_report(settings: Settings, day: date, release_id: str, config: ReportC
     }
 
 
-def folder_of(robot_id: str) -> str:
-    """Name of a vehicle's folder: its id where that is a plain name; others differ in their hash."""
-    plain = _NOT_IN_A_NAME.sub("_", robot_id)
-    if plain == robot_id:
-        return plain
-    return f"{plain}-{hashlib.sha256(robot_id.encode()).hexdigest()[:8]}"
+def folder_of(vehicle: str) -> str:
+    """Name of a vehicle's folder; vehicles whose plain names are alike differ in their hash."""
+    return f"{_NOT_IN_A_NAME.sub('_', vehicle)}-{hashlib.sha256(vehicle.encode()).hexdigest()[:8]}"
 
 
 def _charts(figures: DayFigures, config: ReportConfig) -> dict[str, bytes]:
     charts = {"volume.png": volume_chart(figures), "checks.png": checks_chart(merged_checks(figures.checks))}
     for row in figures.vehicles:
-        robot_id = row["robot_id"]
-        folder = folder_of(robot_id)
-        charts[f"{folder}/checks.png"] = checks_chart(figures.of(figures.checks, robot_id))
-        charts[f"{folder}/sync.png"] = sync_chart(figures.of(figures.sensors, robot_id))
-    for robot_id in (None, *sorted({shift.robot_id for shift in called(figures.shifts)})):
-        drawn = called(figures.shifts_of(robot_id))[: config.nbr_shift_plots]
+        vehicle = row["vehicle"]
+        folder = folder_of(vehicle)
+        charts[f"{folder}/checks.png"] = checks_chart(figures.of(figures.checks, vehicle))
+        charts[f"{folder}/sync.png"] = sync_chart(figures.of(figures.sensors, vehicle))
+    for vehicle in (None, *sorted({shift.robot_id for shift in called(figures.shifts)})):
+        drawn = called(figures.shifts_of(vehicle))[: config.nbr_shift_plots]
         if drawn:
-            where = SHIFTS_CHART if robot_id is None else f"{folder_of(robot_id)}/{SHIFTS_CHART}"
+            where = SHIFTS_CHART if vehicle is None else f"{folder_of(vehicle)}/{SHIFTS_CHART}"
             charts[where] = shifts_chart(drawn, unit_of)
     return charts
 
 
 def _pages(figures: DayFigures, config: ReportConfig, pictures: Mapping[str, str]) -> dict[str, str]:
-    vehicles = {row["robot_id"]: f"{folder_of(row['robot_id'])}/{OVERVIEW}" for row in figures.vehicles}
+    vehicles = {row["vehicle"]: f"{folder_of(row['vehicle'])}/{OVERVIEW}" for row in figures.vehicles}
     pages = {OVERVIEW: page(figures, config, pictures, ("volume.png", "checks.png"), vehicles)}
     above = {scene: f"../{url}" for scene, url in pictures.items()}
-    for robot_id, name in vehicles.items():
-        pages[name] = page(figures, config, above, ("checks.png", "sync.png"), vehicles, robot_id)
+    for vehicle, name in vehicles.items():
+        pages[name] = page(figures, config, above, ("checks.png", "sync.png"), vehicles, vehicle)
     return pages
 
 
@@ -124,8 +121,8 @@ def _pictures(
 ) -> dict[str, str]:
     """Contact sheets of the worst scenes in gold, of all vehicles and of each; relative URL by scene."""
     wanted: list[str] = []
-    for robot_id in (None, *(row["robot_id"] for row in figures.vehicles)):
-        worst = [row for row in figures.worst if robot_id in (None, row["robot_id"])][: config.nbr_worst_scenes]
+    for vehicle in (None, *(row["vehicle"] for row in figures.vehicles)):
+        worst = [row for row in figures.worst if vehicle in (None, row["vehicle"])][: config.nbr_worst_scenes]
         wanted += [row["scene_id"] for row in worst if row["kept"] and row["scene_id"] not in wanted]
     if not wanted:
         return {}

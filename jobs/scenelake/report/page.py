@@ -20,7 +20,7 @@ def page(
     pictures: Mapping[str, str],
     charts: Sequence[str],
     vehicle_pages: Mapping[str, str],
-    robot_id: str | None = None,
+    vehicle: str | None = None,
 ) -> str:
     """The page of all vehicles, or of one.
 
@@ -28,17 +28,18 @@ def page(
         pictures: relative URL of a scene's picture, by ``scene_id``.
         charts: relative URLs.
         vehicle_pages: relative URL of each vehicle's page.
+        vehicle: ``fleet/vehicle``, or None for all.
     """
-    worst = [row for row in figures.worst if robot_id in (None, row["robot_id"])][: config.nbr_worst_scenes]
-    checks = merged_checks(figures.checks) if robot_id is None else figures.of(figures.checks, robot_id)
-    shifts = called(figures.shifts_of(robot_id))
+    worst = [row for row in figures.worst if vehicle in (None, row["vehicle"])][: config.nbr_worst_scenes]
+    checks = merged_checks(figures.checks) if vehicle is None else figures.of(figures.checks, vehicle)
+    shifts = called(figures.shifts_of(vehicle))
     return _template().render(
         figures=figures,
-        robot_id=robot_id,
-        vehicles=figures.vehicles if robot_id is None else figures.of(figures.vehicles, robot_id),
+        vehicle=vehicle,
+        vehicles=figures.vehicles if vehicle is None else figures.of(figures.vehicles, vehicle),
         checks=[row | {"has_finding": bool(row["nbr_bad"] + row["nbr_warn"])} for row in checks],
-        sensors=[] if robot_id is None else figures.of(figures.sensors, robot_id),
-        compared=figures.shifts_of(robot_id),
+        sensors=[] if vehicle is None else figures.of(figures.sensors, vehicle),
+        compared=figures.shifts_of(vehicle),
         shifts=shifts,
         drawn=shifts[: config.nbr_shift_plots],
         nbr_shifts=config.nbr_shifts,

@@ -41,8 +41,7 @@ class ReportShelf:
 
     def list_page(self) -> str:
         """Links to all reports, the newest day first."""
-        prefix = f"{self._paths.reports}/"
-        days = {info.uri.removeprefix(prefix).partition("/")[0] for info in self._objects.list(prefix)}
+        days = self._objects.folders(f"{self._paths.reports}/")
         page: str = _LIST.render(days=sorted((d for d in days if _DAY.fullmatch(d)), reverse=True))
         return page
 

@@ -15,18 +15,21 @@ _ROWS_AT_ONCE = 65_536
 _MEMORY = "2GB"
 
 _OF_A_DAY = """
-SELECT v.robot_id, q.channel, q.check_name, q.check_version, q.measured, q.evidence, q.drive_date = $day AS is_after
+SELECT concat_ws('/', v.fleet, v.robot_id) AS robot_id, q.channel, q.check_name, q.check_version, q.measured,
+       q.evidence, q.drive_date = $day AS is_after
 FROM qc_measurement q JOIN drive v USING (drive_id)
 WHERE q.drive_date BETWEEN $first AND $day AND v.drive_date BETWEEN $first AND $day
-AND v.robot_id IN (SELECT robot_id FROM drive WHERE drive_date = $day)
+AND (v.fleet, v.robot_id) IN (SELECT (fleet, robot_id) FROM drive WHERE drive_date = $day)
 """
 
 _OF_RELEASES = """
-SELECT v.robot_id, q.channel, q.check_name, q.check_version, q.measured, q.evidence, false AS is_after
+SELECT concat_ws('/', v.fleet, v.robot_id) AS robot_id, q.channel, q.check_name, q.check_version, q.measured,
+       q.evidence, false AS is_after
 FROM before.qc_measurement q JOIN before.drive v USING (drive_id)
 WHERE q.scene_id IN (SELECT scene_id FROM before.scene)
 UNION ALL
-SELECT v.robot_id, q.channel, q.check_name, q.check_version, q.measured, q.evidence, true AS is_after
+SELECT concat_ws('/', v.fleet, v.robot_id) AS robot_id, q.channel, q.check_name, q.check_version, q.measured,
+       q.evidence, true AS is_after
 FROM after.qc_measurement q JOIN after.drive v USING (drive_id)
 WHERE q.scene_id IN (SELECT scene_id FROM arrived)
 """
@@ -61,7 +64,8 @@ def bound_memory(sql: Sql, folder: Path) -> None:
 def shifts_of_day(sql: Sql, day: date, first: date) -> list[Shift]:
     """The day's measurements against those of the days from ``first`` on, of the vehicles that drove on the day.
 
-    Scenes that were held back count on either side: the question is what the sensors did.
+    A shift's ``robot_id`` is ``fleet/vehicle``, as fleets share names. Scenes that were held back count on either
+    side: the question is what the sensors did.
     """
     return _shifts(sql, _OF_A_DAY, {"day": day, "first": first})
 

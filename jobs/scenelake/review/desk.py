@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from scenelake.adapters.aws import aws_client
 from scenelake.adapters.dynamo_ledger import DynamoLedger
+from scenelake.adapters.landing import is_rebuildable
 from scenelake.adapters.objects import Objects, read_json, s3_objects
 from scenelake.adapters.quarantine_reader import QuarantineReader
 from scenelake.contracts.drops import DropState
@@ -94,12 +96,17 @@ class ReviewDesk:
     def scene_page(self, scene_id: str) -> str:
         """A scene's page as HTML. Raises BadInputError like ``scene``."""
         scene = self.scene(scene_id)
-        return scene_page(scene, self.document(scene), time.time_ns())
+        is_gone = scene.is_to_be_followed and self.is_raw_gone(scene.drive_id)
+        return scene_page(scene, self.document(scene), time.time_ns(), is_gone=is_gone)
 
     def picture(self, scene_id: str, name: str) -> bytes | None:
-        """A picture of a held scene as it was drawn for this revision; None when it was not yet."""
+        """A picture of a held scene as it was drawn of its evidence; None when it was not yet.
+
+        Raises BadInputError like ``scene`` and ``document``.
+        """
+        scene = self.scene(scene_id)
         try:
-            return self.objects.read(picture_uri(self.scene(scene_id).evidence_uri, name))
+            return self.objects.read(picture_uri(scene.evidence_uri, self.document(scene), name))
         except FileNotFoundError:
             return None
 
@@ -132,6 +139,10 @@ class ReviewDesk:
         scenes = [s for s in self._with_reviews(self.reader.of_drives(drive_ids)) if s.is_to_be_followed]
         waiting = sorted({scene.drive_id for scene in scenes})
         return drives_to_build(scenes, {drive_id: self._last_claimed_at_ns(drive_id) for drive_id in waiting})
+
+    def is_raw_gone(self, drive_id: str) -> bool:
+        """Whether a build of the drive would find nothing to claim: its raw objects were deleted, or expired."""
+        return not is_rebuildable(aws_client("s3", self.settings), list(self.ledger.drops(drive_id=drive_id)))
 
     def _last_claimed_at_ns(self, drive_id: str) -> int | None:
         drops = list(self.ledger.drops(drive_id=drive_id))

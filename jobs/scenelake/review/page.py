@@ -17,6 +17,11 @@ _SECOND_NS = 1_000_000_000
 _AGES = (("", "any age"), ("1", "1 day"), ("7", "7 days"), ("30", "30 days"), ("365", "1 year"))
 _WORST_FIRST = ("reject", "quarantine", "warn", "unknown", "pass")
 _SHOWN_CHECKS = 4
+_GONE = (
+    '<section class="answer" id="gone"><p><b>raw_object_gone</b>: the drive cannot be built again, as none of its raw'
+    " objects is in the landing bucket any more. Gold stays as it is, and so does what was decided. Put the recording"
+    " back under its key: it is built then, and the decision takes effect.</p></section>"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +61,12 @@ def list_page(listing: Listing, now_ns: int) -> str:
     return _document("Review", body, ".")
 
 
-def scene_page(scene: HeldScene, document: Mapping[str, Any], now_ns: int) -> str:
+def scene_page(scene: HeldScene, document: Mapping[str, Any], now_ns: int, *, is_gone: bool = False) -> str:
     """One scene: pictures, findings, timeline, signals, and the buttons.
 
     Args:
         document: the evidence document.
+        is_gone: nothing of the drive is left that could be built again.
     """
     row = document["scene"]
     seconds = (row["exclusive_end_ns"] - row["start_ns"]) / _SECOND_NS
@@ -76,7 +82,7 @@ def scene_page(scene: HeldScene, document: Mapping[str, Any], now_ns: int) -> st
     told = "".join(f"<dt>{name}</dt><dd>{_shown(value)}</dd>" for name, value in facts)
     body = (
         f'<header><p><a href="../">← all scenes</a></p><h1>{_shown(scene.reason)}</h1>{_badge(scene.status)}</header>'
-        f"<main>{_answer(scene, now_ns)}"
+        f"<main>{_GONE if is_gone else ''}{_answer(scene, now_ns)}"
         f"<section><h2>Pictures</h2><p class='dim'>drawn when first looked at; this takes a few seconds</p>"
         f'<a href="{name}/sheet.png"><img class="sheet" src="{name}/sheet.png" alt="contact sheet of the scene"></a>'
         f"</section><section><h2>Findings</h2>{_findings(document['checks'])}</section>"

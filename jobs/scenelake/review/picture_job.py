@@ -54,7 +54,7 @@ def _draw(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     start_ns, end_ns = opened.scene.start_ns, opened.scene.exclusive_end_ns
     made["timeline.svg"] = timeline_svg(list(tracks(reader, document, start_ns, end_ns)), start_ns, end_ns).encode()
     made["signals.png"] = signals_png(list(panels(document["checks"], reader.rows)), start_ns, end_ns)
-    uris = {name: picture_uri(scene.evidence_uri, name) for name in made}
+    uris = {name: picture_uri(scene.evidence_uri, document, name) for name in made}
     for name, data in made.items():
         desk.objects.write(uris[name], data)
     return {"uris": uris}

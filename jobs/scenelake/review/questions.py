@@ -1,8 +1,10 @@
 """Scenes that are held back, as questions to a person, and what became of the answers."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from hashlib import sha256
 
 from scenelake.contracts.paths import split_uri
 from scenelake.contracts.reviews import Question, Review
@@ -85,10 +87,14 @@ def with_reviews(scenes: Sequence[HeldScene], reviews: Iterable[Review]) -> list
     ]
 
 
-def picture_uri(evidence_uri: str, name: str) -> str:
-    """Where a picture of a held scene is kept: under a prefix of its own, for each revision anew."""
+def picture_uri(evidence_uri: str, document: Mapping[str, object], name: str) -> str:
+    """Where a picture of a held scene is kept: under a prefix of its own, anew for each evidence document.
+
+    Another policy leaves a revision, and so the document's address, as it was; pictures mark what its verdict says.
+    """
     bucket, key = split_uri(evidence_uri)
-    return f"s3://{bucket}/pictures/{key.removesuffix('.json')}/{name}"
+    digest = sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+    return f"s3://{bucket}/pictures/{key.removesuffix('.json')}/{digest}/{name}"
 
 
 def drives_to_build(

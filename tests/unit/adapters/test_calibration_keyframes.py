@@ -7,8 +7,16 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from scenelake.adapters.calibration_keyframes import calibration_keyframes, camera_lidar_alignment
+from scenelake.adapters.calibration_keyframes import (
+    MIN_STEP_NS,
+    STRETCH_NS,
+    calibration_keyframes,
+    camera_lidar_alignment,
+    stretches,
+)
 from scenelake.adapters.objects import LocalObjects, write_table
 from scenelake.contracts.tables import GOLD
 from scenelake.decode.payload_files import payload_writer
@@ -109,9 +117,38 @@ def test_intrinsics_are_those_of_the_reduced_image(drive: dict[str, Any]) -> Non
     np.testing.assert_allclose(taken.view.intrinsics, [[450, 0, 320.0], [0, 450, 179.5], [0, 0, 1]])
 
 
-def test_a_drive_is_sampled_evenly(drive: dict[str, Any]) -> None:
-    assert [k.sweep.stamp_ns // SECOND for k in read(drive, 4)] == [0, 3, 6, 9]
+def test_as_many_as_are_asked_for(drive: dict[str, Any]) -> None:
+    assert [k.sweep.stamp_ns // SECOND for k in read(drive, 4)] == [0, 1, 2, 3]
     assert read(drive, 0) == []
+
+
+def test_keyframes_lie_in_stretches_over_the_whole_drive() -> None:
+    hour = np.arange(7200) * (SECOND // 2)
+    found = stretches(hour, 300, 0.2)
+    assert len(found) == 300
+    at = np.flatnonzero(np.diff(found) > 1) + 1
+    parts = np.split(hour[found], at)
+    assert len(parts) == 10
+    assert all(part[-1] - part[0] <= STRETCH_NS for part in parts)
+    gaps = np.diff([part[0] for part in parts])
+    assert gaps.max() - gaps.min() <= SECOND // 2
+    assert parts[-1][-1] > hour[-1] - gaps[0]
+    assert len(stretches(hour[:500], 300, 0.2)) == 100, "a drive of 250 s has a window"
+
+
+@given(
+    st.lists(st.integers(0, 400 * SECOND), min_size=1, max_size=300, unique=True),
+    st.integers(1, 400),
+    st.floats(0.001, 1.0),
+)
+def test_stretches_keep_their_limits(times: list[int], most: int, share: float) -> None:
+    stamps = np.sort(np.array(times, np.int64))
+    found = stretches(stamps, most, share)
+    usable = min(len(stamps), (stamps[-1] - stamps[0]) // MIN_STEP_NS + 1)
+    assert 1 <= len(found) <= min(most, np.ceil(share * usable))
+    assert (np.diff(found) > 0).all()
+    assert found[0] >= 0
+    assert found[-1] < len(stamps)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +203,7 @@ def test_the_drives_ruling_poses_are_used(drive: dict[str, Any], is_recorded: bo
     ruling = pa.Table.from_pylist([{"drive_id": "d", "ego_pose_channel": channel}], schema=GOLD["drive"].schema)
     write_table(objects, f"{FOLDER}/drive.parquet", ruling)
     write_table(objects, f"{FOLDER}/ego_pose.parquet", empty if is_recorded else table)
-    given = tables(drive) | ({"ego_pose": table} if is_recorded else {})
-    (row,) = camera_lidar_alignment(objects, FOLDER, given, min_keyframes=0).to_pylist()
+    given_tables = tables(drive) | ({"ego_pose": table} if is_recorded else {})
+    (row,) = camera_lidar_alignment(objects, FOLDER, given_tables, share=1.0, min_keyframes=0).to_pylist()
     assert row["channel"] == "/cam"
     assert row["reason"] == "0 outlines in 11 frames are too few"

@@ -71,6 +71,13 @@ def test_dropped_frames_lower_completeness(clean, lost_of_ten, is_caught):
     assert failures == ({"completeness": in_second_scene("/cam")} if is_caught else {})
 
 
+def test_a_channel_off_the_beat_promises_no_count(clean):
+    """Sampled at the stamps of two others: three steps of 50 ms, then two of 75 ms."""
+    ms = (np.arange(0, 39_600, 300)[:, None] + np.array([0, 50, 100, 150, 225])).ravel()
+    clean.stamps_ns["/cam"] = START + ms * 1_000_000
+    assert "completeness" not in clean.failures()
+
+
 def test_duplicate_stamps_do_not_make_up_for_lost_frames(clean):
     drop(clean, "/cam", lambda ms: (ms < 20_000) | (ms % 100 == 0))
     clean.stamps_ns["/cam"] = np.sort(np.concatenate([clean.stamps_ns["/cam"]] * 2))

@@ -48,7 +48,7 @@ def judged(real_data: Callable[[str], Path], tmp_path: Path) -> Callable[[str, s
         write_json(objects, "s3://lake/drive/clocks.json", [asdict(clock) for clock in done.clocks])
         inside, outside = len(done.tables["sample_data"]), len(done.tables["unassigned"])
         assert inside + outside + sum(c.undecodable for c in outcome.channels) == sum(c.read for c in outcome.channels)
-        facts = read_facts(objects, "s3://lake/drive", drive.plan)
+        facts = read_facts(objects, "s3://lake/drive", drive.plan, QualityPolicy())
         results = result_table(measurement_table(measure(facts)), QualityPolicy())
         reasons: defaultdict[str, dict[str, str]] = defaultdict(dict)
         for row in results.to_pylist():
@@ -87,3 +87,10 @@ def test_comma2k19_is_kept_without_camera_and_lidar(judged):
     assert set(reasons["motion.speed_disagreement"]) == {"/gnss/qcom/motion"}
     assert all("epoch" in reason for reason in reasons["time.clock_fault"].values())
     assert set(reasons["sync_match"]) == {"/gnss/qcom/motion"}
+
+
+def test_argoverse_is_warned_of_for_its_time_base_alone(judged):
+    """Its poses are sampled at the stamps of cameras and LiDARs: uneven, and none is missing."""
+    verdicts, reasons = judged("av2", "av2_log_7fab2350")
+    assert verdicts == {"warn"}
+    assert set(reasons) == {"epoch", "time.clock_fault"}

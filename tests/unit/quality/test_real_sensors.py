@@ -16,6 +16,7 @@ from scenelake.decode.config import DecodeConfig
 from scenelake.decode.task import DecodeTask
 from scenelake.quality import camera_checks, lidar_checks, radar_checks
 from scenelake.quality.checks import Measurement
+from scenelake.quality.config import QualityPolicy
 from scenelake.quality.job import read_facts
 from scenelake.synchronise.build import synchronise_drive
 from scenelake.synchronise.config import SynchroniseConfig
@@ -49,7 +50,7 @@ def measured(tmp_path: Path) -> Measured:
         for name, table in done.tables.items():
             write_table(objects, f"s3://lake/drive/{name}.parquet", table)
         write_json(objects, "s3://lake/drive/clocks.json", [asdict(clock) for clock in done.clocks])
-        facts = read_facts(objects, "s3://lake/drive", drive.plan)
+        facts = read_facts(objects, "s3://lake/drive", drive.plan, QualityPolicy())
         return [m for measure in MEASURES for m in measure(facts)]
 
     return run

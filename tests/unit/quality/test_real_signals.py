@@ -19,6 +19,7 @@ from scenelake.decode.config import DecodeConfig
 from scenelake.decode.task import DecodeTask
 from scenelake.quality import imu_checks, motion_checks, path_checks, robot_checks
 from scenelake.quality.checks import Measurement
+from scenelake.quality.config import QualityPolicy
 from scenelake.quality.evidence import DriveFacts
 from scenelake.quality.job import read_facts
 from scenelake.synchronise.build import synchronise_drive
@@ -55,7 +56,7 @@ def drive_of(tmp_path: Path) -> Callable[..., DriveFacts]:
         for name, table in done.tables.items():
             write_table(objects, f"s3://lake/drive/{name}.parquet", table)
         write_json(objects, "s3://lake/drive/clocks.json", [asdict(clock) for clock in done.clocks])
-        return read_facts(objects, "s3://lake/drive", drive.plan)
+        return read_facts(objects, "s3://lake/drive", drive.plan, QualityPolicy())
 
     return run
 

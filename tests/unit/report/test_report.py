@@ -16,7 +16,7 @@ from scenelake.quality.shift import Reading, called
 from scenelake.report.charts import checks_chart, shifts_chart, sync_chart, volume_chart
 from scenelake.report.config import ReportConfig
 from scenelake.report.figures import DayFigures, day_figures
-from scenelake.report.job import build_report, folder_of
+from scenelake.report.job import _pages, build_report, folder_of
 from scenelake.report.page import page, unit_of
 from scenelake.runtime.settings import Settings
 
@@ -27,8 +27,14 @@ HOSTILE = '/cam"><script>alert(1)</script>'
 Rows = dict[str, list[dict[str, Any]]]
 
 
-def drive(robot: str, day: date = DAY, name: str = "d") -> dict[str, Any]:
-    return {"drive_id": f"{robot}-{day}-{name}", "fleet": "f", "robot_id": robot, "drive_name": name, "drive_date": day}
+def drive(robot: str, day: date = DAY, name: str = "d", fleet: str = "f") -> dict[str, Any]:
+    return {
+        "drive_id": f"{fleet}-{robot}-{day}-{name}",
+        "fleet": fleet,
+        "robot_id": robot,
+        "drive_name": name,
+        "drive_date": day,
+    }
 
 
 def measured(
@@ -122,10 +128,10 @@ def figures(rows: Rows) -> DayFigures:
 
 def test_volume_is_of_the_day_and_by_vehicle(figures: DayFigures) -> None:
     one, two = figures.vehicles
-    assert (one["robot_id"], one["nbr_drives"], one["size_bytes"], one["nbr_waiting"]) == ("car-1", 1, 10**9, 1)
+    assert (one["vehicle"], one["nbr_drives"], one["size_bytes"], one["nbr_waiting"]) == ("f/car-1", 1, 10**9, 1)
     assert (one["nbr_messages"], one["nbr_undecodable"], one["nbr_scenes"]) == (1000, 10, 1)
     assert one["hours"] == pytest.approx(20 / 3600)
-    assert (two["robot_id"], two["nbr_waiting"]) == ("car-2", 0)
+    assert (two["vehicle"], two["nbr_waiting"]) == ("f/car-2", 0)
     assert figures.size_bytes == 10**9 + 10**6
 
 
@@ -135,14 +141,14 @@ def test_cost_is_that_of_the_batches_behind_the_day(figures: DayFigures) -> None
 
 
 def test_checks_count_what_passed_and_what_did_not(figures: DayFigures) -> None:
-    found = {(r["robot_id"], r["check_name"]): (r["nbr_bad"], r["nbr_warn"], r["nbr_pass"]) for r in figures.checks}
-    assert found["car-1", "camera_undecodable"] == (1, 0, 0)
-    assert found["car-1", "completeness"] == (0, 1, 12)
-    assert found["car-2", "completeness"] == (0, 0, 1)
+    found = {(r["vehicle"], r["check_name"]): (r["nbr_bad"], r["nbr_warn"], r["nbr_pass"]) for r in figures.checks}
+    assert found["f/car-1", "camera_undecodable"] == (1, 0, 0)
+    assert found["f/car-1", "completeness"] == (0, 1, 12)
+    assert found["f/car-2", "completeness"] == (0, 0, 1)
 
 
 def test_sensors_and_worst_scenes(figures: DayFigures) -> None:
-    (row,) = figures.of(figures.sensors, "car-2")
+    (row,) = figures.of(figures.sensors, "f/car-2")
     assert (row["completeness"], row["largest_gap_ms"], row["sync_error_ms"]) == (0.5, 300.0, 12.0)
     assert (row["rate_hz"], row["sync_error_p99_ms"]) == (20.0, 20.0)
     assert [(row["verdict"], row["kept"]) for row in figures.worst] == [("quarantine", False), ("warn", True)]
@@ -152,9 +158,9 @@ def test_what_moved_is_told_and_what_did_not_is_not(figures: DayFigures, rows: R
     found = {(s.channel, s.statistic): s for s in figures.shifts}
     assert set(found) == {("/cam", "gaps"), (HOSTILE, "completeness")}, "of the others there are too few scenes"
     (moved,) = called(figures.shifts)
-    assert (moved.robot_id, moved.channel, moved.statistic) == ("car-1", HOSTILE, "completeness")
+    assert (moved.robot_id, moved.channel, moved.statistic) == ("f/car-1", HOSTILE, "completeness")
     assert (moved.reading, moved.ks, moved.nbr_before, moved.nbr_after) == (Reading.LARGE, 1.0, 40, 12)
-    assert figures.shifts_of("car-2") == []
+    assert figures.shifts_of("f/car-2") == []
     assert asked(rows, DAY - timedelta(days=5)).shifts == [], "nothing came before"
 
 
@@ -172,7 +178,7 @@ class _Tags(HTMLParser):
 def test_pages_show_the_day_and_run_nothing_that_a_recording_says(figures: DayFigures) -> None:
     config = ReportConfig(usd_per_job_hour=2.0)
     kept = figures.worst[1]["scene_id"]
-    whole = page(figures, config, {kept: "scenes/x.png"}, ("volume.png",), {"car-1": "car-1/index.html"})
+    whole = page(figures, config, {kept: "scenes/x.png"}, ("volume.png",), {"f/car-1": "car-1/index.html"})
     tags = _Tags()
     tags.feed(whole)
     assert "script" not in tags.opened
@@ -181,7 +187,7 @@ def test_pages_show_the_day_and_run_nothing_that_a_recording_says(figures: DayFi
     assert not [url for url in tags.urls if url.startswith(("http", "//"))]
     for said in ("1 GB", "camera_undecodable", "no frame can be decoded", "in quarantine", "2026-03-04", "$1,199"):
         assert said in whole, said
-    one = page(figures, config, {}, ("checks.png",), {}, "car-2")
+    one = page(figures, config, {}, ("checks.png",), {}, "f/car-2")
     assert "/cam" in one
     assert "car-1" not in one
 
@@ -195,8 +201,8 @@ def test_what_moved_is_listed_with_its_size_and_leads_to_its_plot(figures: DayFi
     shift = called(figures.shifts)[0]
     for said in ("large", f"{shift.psi:.3g}", ">0.99<", ">0.501<", "2 distributions"):
         assert said in whole, said
-    assert "all 2 comparisons" in page(figures, ReportConfig(), {}, (), {}, "car-1")
-    quiet = page(figures, ReportConfig(), {}, (), {}, "car-2")
+    assert "all 2 comparisons" in page(figures, ReportConfig(), {}, (), {}, "f/car-1")
+    quiet = page(figures, ReportConfig(), {}, (), {}, "f/car-2")
     assert "None of them moved" in quiet
     assert "shifts.png" not in quiet
     unplotted = page(figures, ReportConfig(nbr_shift_plots=0), {}, (), {})
@@ -217,13 +223,27 @@ def test_charts_are_pictures_and_differ_with_what_they_show(figures: DayFigures)
     ]  # fmt: skip
     assert charts[-1] == shifts_chart(figures.shifts, unit_of) != shifts_chart(figures.shifts[:1], unit_of)
     assert all(chart.startswith(PNG) for chart in charts)
-    assert checks_chart(figures.of(figures.checks, "car-2")) != charts[1]
+    assert checks_chart(figures.of(figures.checks, "f/car-2")) != charts[1]
 
 
-def test_a_vehicle_with_an_odd_name_has_a_folder_of_its_own() -> None:
-    assert folder_of("car-1") == "car-1"
-    assert "/" not in folder_of("../../etc")
-    assert len({folder_of(f"a{sign}b") for sign in "_+=|"}) == 4
+def test_a_vehicle_has_a_folder_of_its_own() -> None:
+    assert folder_of("f/car-1").startswith("f_car-1-")
+    assert not set("./") & set(folder_of("../../etc"))
+    assert len({folder_of(f"f/a{sign}b") for sign in "_+=|"} | {folder_of("f_a/b"), folder_of("f/a/b")}) == 6
+
+
+def test_vehicles_of_one_name_in_two_fleets_are_two(rows: Rows) -> None:
+    other = drive("car-1", fleet="g")
+    rows["drive"].append(other)
+    rows["qc_measurement"] += [measured(other, "gaps", 1.0 * MS, scene=f"s{k}") for k in range(12)]
+    rows["qc_result"].append(judged(other, "gaps", "warn", "only of g"))
+    found = asked(rows)
+    assert [row["vehicle"] for row in found.vehicles] == ["f/car-1", "f/car-2", "g/car-1"]
+    assert found.shifts_of("g/car-1") == [], "the other fleet's days before are not its own"
+    pages = _pages(found, ReportConfig(), {})
+    assert len(pages) == 4
+    assert "only of g" in pages[f"{folder_of('g/car-1')}/index.html"]
+    assert "only of g" not in pages[f"{folder_of('f/car-1')}/index.html"]
 
 
 def test_a_channel_may_look_like_a_formula() -> None:

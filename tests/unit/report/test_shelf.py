@@ -25,6 +25,11 @@ def test_days_are_listed_the_newest_first(shelf: ReportShelf) -> None:
     assert "odd" not in page
 
 
+def test_the_list_of_days_reads_no_report(shelf: ReportShelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(LocalObjects, "list")
+    assert "2026-03-05" in shelf.list_page()
+
+
 def test_without_reports_the_page_says_where_they_come_from(tmp_path: Path) -> None:
     assert "daily_report" in ReportShelf(LocalObjects(tmp_path), LakePaths("s3://lake")).list_page()
 

@@ -52,10 +52,10 @@ def test_what_is_compared_is_what_baselines_are_fitted_to(connection: duckdb.Duc
     versions = {name: check.version for name, check in CATALOGUE.items()}
     tables = {name: pa.Table.from_pylist(listed, GOLD[name].schema) for name, listed in rows.items()}
     expected = dict(groups_of(observations(tables["qc_measurement"], tables["drive"], versions)))
-    assert [(s.robot_id, s.channel, s.statistic) for s in found] == list(expected)
+    assert [(s.robot_id, s.channel, s.statistic) for s in found] == [(f"f/{robot}", *rest) for robot, *rest in expected]
     assert [s.statistic for s in found] == ["robot.episode_length", "completeness", "completeness:x"]
     for shift in found:
-        key = (shift.robot_id, shift.channel, shift.statistic)
+        key = (shift.robot_id.removeprefix("f/"), shift.channel, shift.statistic)
         assert shift.nbr_before + shift.nbr_after == len(expected[key])
         assert (shift.histogram.low, shift.histogram.high) == (expected[key][0], expected[key][-1])
 

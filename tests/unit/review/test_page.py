@@ -76,6 +76,11 @@ def test_hostile_text_is_shown_and_never_markup(html: str) -> None:
     assert "\u202e" not in found.text, "it would turn what follows around"
 
 
+def test_a_drive_that_cannot_be_built_again_says_why() -> None:
+    assert "raw_object_gone" in scene_page(answered(), DOCUMENT, DAY_NS, is_gone=True)
+    assert "raw_object_gone" not in scene_page(answered(), DOCUMENT, DAY_NS)
+
+
 def test_the_list_tells_of_each_scene_and_leads_to_it() -> None:
     scenes = [HELD, replace(answered(), scene_id="s2")]
     html = list_page(Listing(scenes, Facets(), Filters(), False, "r00000001"), DAY_NS * 2)

@@ -108,7 +108,9 @@ def test_an_answer_that_was_long_on_its_way_is_later_than_a_build_that_began_mea
 
 
 def test_pictures_lie_under_a_prefix_of_their_own_by_revision() -> None:
-    assert picture_uri(HELD.evidence_uri, "thumb.jpg") == "s3://q/pictures/d1/s1-h/thumb.jpg"
+    folder, name = picture_uri(HELD.evidence_uri, {"verdict": "warn"}, "thumb.jpg").rsplit("/", 1)
+    assert (folder.rsplit("/", 1)[0], name) == ("s3://q/pictures/d1/s1-h", "thumb.jpg")
+    assert picture_uri(HELD.evidence_uri, {"verdict": "reject"}, name).rsplit("/", 1)[0] != folder
 
 
 def test_the_question_shows_hostile_names_and_obeys_none() -> None:

@@ -1,5 +1,7 @@
 """How fast a radar moves over ground, from the radial velocities of what stands still."""
 
+import math
+
 import numpy as np
 
 _MAX_DETECTIONS = 128
@@ -48,7 +50,10 @@ def doppler_speed(x_m: np.ndarray, y_m: np.ndarray, radial_velocity_m_s: np.ndar
     nbr_inliers = len(chosen)
     if nbr_inliers < max(_MIN_INLIERS, _MIN_SHARE * count):
         return None
-    if np.linalg.eigvalsh(chosen.T @ chosen / nbr_inliers)[0] < _MIN_SPREAD:
+    # Two unknowns in closed form: for so few detections a call of LAPACK costs more than all else.
+    (xx, xy), (_, yy) = (chosen.T @ chosen / nbr_inliers).tolist()
+    if (xx + yy) / 2 - math.hypot((xx - yy) / 2, xy) < _MIN_SPREAD:
         return None
-    velocity = np.linalg.lstsq(chosen, seen_m_s[inliers], rcond=None)[0]
-    return float(np.hypot(*velocity)), nbr_inliers / count
+    x, y = (chosen.T @ seen_m_s[inliers] / nbr_inliers).tolist()
+    speed = math.hypot(yy * x - xy * y, xx * y - xy * x) / (xx * yy - xy * xy)
+    return speed, nbr_inliers / count

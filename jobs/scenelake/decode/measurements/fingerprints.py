@@ -1,5 +1,7 @@
 """Whether two payloads are the same: a number that differs where they do, for next to nothing."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from blake3 import blake3
 
@@ -19,7 +21,7 @@ def fingerprint(data: memoryview) -> int:
     if size > _PIECES * _PIECE_BYTES:
         last = size - _PIECE_BYTES
         pieces = [data[at : at + _PIECE_BYTES] for at in (k * last // (_PIECES - 1) for k in range(_PIECES))]
-    return _number([size.to_bytes(8, "little"), *(bytes(piece) for piece in pieces)])
+    return _number([size.to_bytes(8, "little"), *pieces])
 
 
 def columns_fingerprint(columns: tuple[np.ndarray, ...]) -> int:
@@ -29,5 +31,5 @@ def columns_fingerprint(columns: tuple[np.ndarray, ...]) -> int:
     return _number([count.to_bytes(8, "little"), *(column[::step].tobytes() for column in columns)])
 
 
-def _number(parts: list[bytes]) -> int:
+def _number(parts: Sequence[bytes | memoryview]) -> int:
     return int.from_bytes(blake3(b"".join(parts)).digest(8), "little", signed=True)

@@ -113,7 +113,9 @@ def _raw(row: Row) -> Frame:
     rgb = rgb_of_raw(row).copy()
     nbr_channels, _ = RAW_ENCODINGS[row["image_format"]]
     stride = row["row_stride_bytes"] or row["width_px"] * nbr_channels
-    held = bytearray(row["image"])
-    shape = (row["height_px"], row["width_px"], nbr_channels)
-    pixels = np.ndarray(shape, np.uint8, held, strides=(stride, nbr_channels, 1))
+    shape, strides = (row["height_px"], row["width_px"], nbr_channels), (stride, nbr_channels, 1)
+    # Bytes beside and behind the rows were not shown to the detector: a frame cut from a larger one has its rest there.
+    held = bytearray(len(row["image"]))
+    pixels = np.ndarray(shape, np.uint8, held, strides=strides)
+    pixels[:] = np.ndarray(shape, np.uint8, row["image"], strides=strides)
     return Frame(pixels, rgb, row["image_format"].startswith("bayer"), lambda: bytes(held))

@@ -46,7 +46,7 @@ class OnnxDetector:
             boxes, scores, labels = self._session.run(list(_OUTPUTS), {self._input: given})
         except Exception as error:  # ONNX Runtime's errors have no common base
             raise BadInputError(f"{self._name}: {str(error)[:300]}", reason=DETECTOR_FAILED) from error
-        count = len(boxes)
+        count = np.size(scores)
         if boxes.shape != (count, 4) or scores.shape != (count,) or labels.shape != (count,):
             shapes = f"boxes {boxes.shape}, scores {scores.shape}, labels {labels.shape}"
             raise BadInputError(f"{self._name}: expected (n, 4), (n,), (n,), got {shapes}", reason=DETECTOR_FAILED)

@@ -80,8 +80,8 @@ class PrivacyFilter:
         for at, row in enumerate(piece.large or ()):
             found = examined(row, self._guard)
             is_passed = found.problem is not None and self._policy.unexamined is Unexamined.PASS
-            if found.problem is not None or found.regions:
-                status = "redacted" if found.regions else "passed" if is_passed else "withheld"
+            if found.problem is not None or found.image is not None:
+                status = "redacted" if found.image is not None else "passed" if is_passed else "withheld"
                 self._note(found, status, rows, at, topic, row)
             if found.image is not None:
                 row = {**row, "image": found.image}

@@ -14,6 +14,8 @@ MIN_TURNING_RAD_S = 0.01
 """Spread of the turning rate: below 0.6°/s a car drives straight on, and rates are noise."""
 MAX_LAG_NS = 300_000_000
 LAG_STEP_NS = 5_000_000
+_COARSE = 4
+"""Steps of the first search, and times that it leaves out."""
 _GRID_NS = 10_000_000
 MAX_TIMES = 8_000
 """At which the rates are compared: every half second of an hour, in 8 MB and half a second of CPU."""
@@ -112,12 +114,9 @@ class _Smoothed:
 
 def _lag(rates_at: Callable[[Int64Array], FloatArray], grid_ns: Int64Array, wanted: FloatArray) -> tuple[int, float]:
     """Where the rates (m, k) agree best but for a constant, by a parabola through the best of the steps; and sigma."""
-    lags = np.arange(-MAX_LAG_NS, MAX_LAG_NS + 1, LAG_STEP_NS)
-    target = wanted - wanted.mean(axis=0)
-    misfits = np.empty((len(lags), len(grid_ns)))
-    for i, lag in enumerate(lags.tolist()):
-        rates = rates_at(grid_ns + lag)
-        misfits[i] = ((rates - rates.mean(axis=0) - target) ** 2).sum(axis=1)
+    near = _nearest_lag(rates_at, grid_ns[::_COARSE], wanted[::_COARSE])
+    lags = near + np.arange(-_COARSE, _COARSE + 1) * LAG_STEP_NS
+    misfits = _misfits(rates_at, grid_ns, wanted, lags)
     cost = misfits.mean(axis=1)
     best = int(np.clip(cost.argmin(), 1, len(lags) - 2))
     bend = cost[best - 1] - 2 * cost[best] + cost[best + 1]
@@ -127,6 +126,26 @@ def _lag(rates_at: Callable[[Int64Array], FloatArray], grid_ns: Int64Array, want
     of_run = np.bincount(_runs(grid_ns), slope - slope.mean()) / len(slope)
     sigma = float(np.sqrt((of_run**2).sum()) / bend) * LAG_STEP_NS
     return int(lags[best] - (cost[best + 1] - cost[best - 1]) / (2 * bend) * LAG_STEP_NS), sigma
+
+
+def _nearest_lag(rates_at: Callable[[Int64Array], FloatArray], grid_ns: Int64Array, wanted: FloatArray) -> int:
+    """The best of coarse steps: rates are means over a window that is several of them long, so none is passed over."""
+    step_ns = _COARSE * LAG_STEP_NS
+    most = MAX_LAG_NS - step_ns
+    lags = np.arange(-most, most + 1, step_ns)
+    return int(lags[_misfits(rates_at, grid_ns, wanted, lags).mean(axis=1).argmin()])
+
+
+def _misfits(
+    rates_at: Callable[[Int64Array], FloatArray], grid_ns: Int64Array, wanted: FloatArray, lags_ns: Int64Array
+) -> FloatArray:
+    """(lags, m) squared differences of the rates from the wanted ones but for a constant."""
+    target = wanted - wanted.mean(axis=0)
+    misfits = np.empty((len(lags_ns), len(grid_ns)))
+    for i, lag in enumerate(lags_ns.tolist()):
+        rates = rates_at(grid_ns + lag)
+        misfits[i] = ((rates - rates.mean(axis=0) - target) ** 2).sum(axis=1)
+    return misfits
 
 
 def _rotation(given: FloatArray, wanted: FloatArray, grid_ns: Int64Array) -> tuple[FloatArray, FloatArray]:

@@ -123,6 +123,26 @@ def test_what_it_cannot_run_is_the_frames_fault() -> None:
     assert caught.value.reason == "detector_failed"
 
 
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("shape", [(), (2, 2, 1)])
+def test_outputs_of_other_shapes_are_the_frames_fault(at: int, shape: tuple[int, ...]) -> None:
+    outputs = [np.zeros(s, np.float32) for s in ((1, 4), (1,), (1,))]
+    outputs[at] = np.zeros(shape, np.float32)
+
+    class Odd:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(session, name)
+
+        def run(self, *_: Any) -> Any:
+            return outputs
+
+    detector = cpu(red_detector())
+    session = detector._session
+    with pytest.raises(BadInputError, match="expected \\(n, 4\\)") as caught:
+        OnnxDetector(Odd(), "/m/red.onnx").detect(scene())
+    assert caught.value.reason == "detector_failed"
+
+
 def test_other_bytes_than_the_named_ones_are_not_loaded(policy: Callable[..., PrivacyPolicy], tmp_path: Path) -> None:
     said = policy(sha256="12" * 32)
     with pytest.raises(ConfigurationError) as caught:
