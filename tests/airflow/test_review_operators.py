@@ -3,13 +3,19 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSkipException,
+    DagRunTriggerException,
+    TaskAwaitingInput,
+)
 
 from scenelake.contracts.reviews import MAX_NOTE_CHARACTERS
 from scenelake_airflow.operators.job import ScenelakeJobOperator
@@ -47,7 +53,7 @@ def asking() -> AskReviewOperator:
 
 def answered(option: str, user: dict[str, str] | None) -> dict[str, Any]:
     at = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-    said = {"chosen_options": [option], "params_input": {"note": "sun glare"}}
+    said = {"chosen_options": [option], "params_input": {"note": "sun glare", "revision": asking().revision}}
     return asking().execute_complete({}, {**said, "responded_at": at, "responded_by_user": user})
 
 
@@ -72,10 +78,34 @@ def test_an_answer_says_who_gave_it_and_when_to_the_microsecond() -> None:
 
 def test_a_long_note_costs_no_decision() -> None:
     at = datetime(2026, 1, 2, tzinfo=UTC)
-    said = {"chosen_options": ["reject"], "params_input": {"note": "ä" * 200_000}}
+    said = {"chosen_options": ["reject"], "params_input": {"note": "ä" * 200_000, "revision": asking().revision}}
     told = asking().execute_complete({}, {**said, "responded_at": at, "responded_by_user": {"id": "ada"}})
     assert (told["decision"], told["note"]) == ("reject", "ä" * MAX_NOTE_CHARACTERS)
     assert len(json.dumps(told)) < 128 * 1024, "more than a word of a command line may hold"
+
+
+@pytest.mark.parametrize("fields", [{}, {"note": "", "revision": "s2 @ h"}, {"note": "", "revision": "s1 @ other"}])
+def test_a_form_that_showed_another_revision_decides_nothing(fields: dict[str, str]) -> None:
+    said = {
+        "params_input": fields,
+        "responded_at": datetime(2026, 1, 2, tzinfo=UTC),
+        "responded_by_user": {"id": "ada"},
+    }
+    with pytest.raises(AirflowFailException, match="asks about s1 @ h, and the answer is about"):
+        asking().execute_complete({}, {"chosen_options": ["release"], **said})
+    assert asking().execute_complete({}, {"chosen_options": ["later"], **said})["decision"] == "later"
+
+
+def test_the_form_hands_back_the_revision_that_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **asked: shown.append(asked["params"])
+    )
+    with pytest.raises(TaskAwaitingInput):
+        asking().execute({"task_instance": SimpleNamespace(id="ti")})
+    (fields,) = shown
+    assert fields["revision"]["value"] == "s1 @ h"
+    assert fields["revision"]["schema"]["enum"] == ["s1 @ h"]
 
 
 def test_silence_decides_nothing(launched: list[list[str]]) -> None:

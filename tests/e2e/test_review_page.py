@@ -184,20 +184,30 @@ def test_airflows_form_asks_about_what_waits_and_records_the_answer(held: Held) 
 
     def question() -> dict[str, Any] | None:
         asked = api.get(f"/dags/review_quarantine/dagRuns/{run_id}/hitlDetails")["hitl_details"]
-        # Airflow shows a question a moment before its task waits, and forgets an answer that comes in between.
-        waits = (q for q in asked if q["task_instance"]["state"] == "awaiting_input")
+        waits = (q for q in asked if q["task_instance"]["state"] == "awaiting_input" and not q["response_received"])
         return next((q for q in waits if scene.scene_id in q["body"]), None)
 
-    asked = until(question)
-    assert f"/scenelake/scene/{scene.scene_id}" in asked["body"]
-    place = asked["task_instance"]
-    path = f"/dags/review_quarantine/dagRuns/{run_id}/taskInstances/{place['task_id']}/{place['map_index']}/hitlDetails"
-    api._call("PATCH", path, {"chosen_options": ["reject"], "params_input": {"note": "of no use"}})
-    until(lambda: held.desk.ledger.reviews([scene.question]))
+    def answer() -> bool:
+        if held.desk.ledger.reviews([scene.question]):
+            return True
+        if asked := question():
+            assert f"/scenelake/scene/{scene.scene_id}" in asked["body"]
+            # Airflow 3.3 takes a task that is answered before its worker's exit was seen for one killed from outside:
+            # it forgets the answer, and asks again. Nobody reads so fast.
+            time.sleep(5)
+            place = asked["task_instance"]
+            form = f"taskInstances/{place['task_id']}/{place['map_index']}/hitlDetails"
+            fields = {"note": "of no use", "revision": asked["params"]["revision"]["value"]}
+            said = {"chosen_options": ["reject"], "params_input": fields}
+            api._call("PATCH", f"/dags/review_quarantine/dagRuns/{run_id}/{form}", said)
+        return False
+
+    until(answer)
     (review,) = held.desk.ledger.reviews([scene.question])
     assert (review.reviewer, review.decision, review.source, review.note) == ("admin", "REJECT", "form", "of no use")
     until(lambda: rows_of(workspace, "quarantine", scene.scene_id)[0]["state"] == "REJECTED")
-    until(lambda: api.run_state("review_quarantine", run_id) == "success")
+    recorded = f"/dags/review_quarantine/dagRuns/{run_id}/taskInstances?task_id=scene.record&state=success"
+    until(lambda: api.get(recorded)["total_entries"] == 1)
 
 
 def test_the_auditor_finds_nothing_wrong_after_reviews(held: Held) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import BaseOperator, Context, Param
-from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DagRunTriggerException
 
 from scenelake.contracts.reviews import MAX_NOTE_CHARACTERS
 from scenelake_airflow.operators.job import ScenelakeJobOperator
@@ -36,7 +37,9 @@ class ListReviewsOperator(ScenelakeJobOperator):
 class AskReviewOperator(HITLOperator):
     """Asks a person about one scene and waits, without a worker; silence decides nothing.
 
-    The question's words come from recordings: they are shown, and never rendered as templates.
+    The question's words come from recordings: they are shown, and never rendered as templates. Airflow keeps the words
+    of the first try: where a run is cleared after answers came in, its list is shorter, and a form may show one scene
+    for the task of another. So the form hands back the revision that it showed, and no other is decided by it.
 
     Args:
         question: ``{scene_id, review_hash, subject, body}``.
@@ -46,9 +49,6 @@ class AskReviewOperator(HITLOperator):
     template_fields: Sequence[str] = ("question",)
 
     def __init__(self, *, question: dict[str, str], answer_within: timedelta, **kwargs: Any) -> None:
-        # The form shows the task's own fields; Airflow passes those of the DAG along.
-        note = Param("", type=["null", "string"], title="Note", description="Why?", source="task")
-        kwargs["params"] = {"note": note}
         super().__init__(
             subject="A scene is held back",
             options=OPTIONS,
@@ -60,10 +60,37 @@ class AskReviewOperator(HITLOperator):
 
     def execute(self, context: Context) -> Any:
         self.subject, self.body = self.question["subject"], self.question["body"]
+        self.params = self._fields()
         return super().execute(context)
 
+    @property
+    def revision(self) -> str:
+        """What of the scene is decided on, as the form shows it."""
+        return f"{self.question['scene_id']} @ {self.question['review_hash'][:12]}"
+
+    def _fields(self) -> ParamsDict:
+        # The form shows the task's own fields; Airflow passes those of the DAG along.
+        note = Param("", type=["null", "string"], title="Note", description="Why?", source="task")
+        revision = Param(
+            self.revision, type="string", enum=[self.revision], title="Revision of the scene", source="task"
+        )
+        return ParamsDict({"note": note, "revision": revision})
+
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """The answer with what it is about."""
+        """The answer with what it is about.
+
+        Raises:
+            AirflowFailException: the answer is about another revision than this task asks about.
+        """
+        self.params = self._fields()
+        if event.get("chosen_options") == [LATER]:
+            event = {**event, "params_input": {}}
+        elif "error" not in event and (shown := (event["params_input"] or {}).get("revision")) != self.revision:
+            raise AirflowFailException(
+                f"this task asks about {self.revision}, and the answer is about {shown or 'no revision'}: it is not "
+                "recorded. The run was cleared after its questions were shown, or the answer's params_input has no "
+                "revision. Decide under Browse > Review scenes, or trigger review_quarantine anew."
+            )
         said = super().execute_complete(context, event)
         user = said["responded_by_user"] or {}
         return {
