@@ -33,10 +33,10 @@ from scenelake.quality.checks import Verdict
 TUNING_SEEDS = (
     *range(1_000, 1_030), *range(50_000, 50_125), *range(50_240, 50_245), *range(60_000, 60_010),
     *range(70_000, 70_240), *range(80_000, 80_012), *range(90_500, 90_503), *range(110_000, 110_240),
-    *range(120_000, 120_012),
+    *range(120_000, 120_012), *range(130_000, 130_240), *range(140_000, 140_012),
 )  # fmt: skip
 """What thresholds were chosen on, those included on which versions before this one were measured."""
-FIRST_SEED, FIRST_POOR_SEED = 130_000, 140_000
+FIRST_SEED, FIRST_POOR_SEED = 150_000, 160_000
 WINDOWS, CLEAN_PER_POOR = 240, 20
 SUSPECT, VERIFIED, UNKNOWN = "suspect", "verified", "not observable"
 HELD = "held back"
