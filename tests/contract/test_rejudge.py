@@ -17,9 +17,11 @@ from scenelake.adapters.release_reader import open_release
 from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.paths import LakePaths
 from scenelake.contracts.releases import Release
-from scenelake.quality import baseline_job
-from scenelake.quality.baseline import baselines_of, version_of
+from scenelake.quality import baseline_job, job
+from scenelake.quality.baseline import Baselines, baselines_of, version_of
 from scenelake.quality.config import QualityPolicy
+from scenelake.quality.evidence import DriveFacts
+from scenelake.quality.job import read_facts
 from scenelake.rejudge.run import Judgement, judge_release
 from scenelake.runtime import command
 from scenelake.runtime.settings import Settings
@@ -207,7 +209,18 @@ def test_baselines_are_fitted_to_a_release_and_named_by_the_next_build(
     assert read_baselines(lake.objects, paths, 0) is None, "a drop from before them would be judged by them"
     uri, known = read_baselines(lake.objects, paths, time.time_ns() + 10**10) or ("", None)
     assert (uri, version_of(known)) == (made["uri"], made["version"])
-    assert baselines_of(known, "car").of("/imu", "completeness") is not None
+    assert baselines_of(known, "fleet/car").of("/imu", "completeness") is not None
+    assert not baselines_of(known, "another/car").known
+    judged_by: list[Baselines] = []
+
+    def read(objects: Any, source: str, plan: Any, policy: Any, baselines: Baselines) -> DriveFacts:
+        judged_by.append(baselines)
+        return read_facts(objects, source, plan, policy, baselines)
+
+    monkeypatch.setattr(job, "read_baselines", lambda *_: (uri, known))
+    monkeypatch.setattr(job, "read_facts", read)
+    lake.build_again("dark")
+    assert judged_by == [baselines_of(known, "fleet/car")]
 
 
 def test_a_scene_that_a_person_released_stays(lake: SmallLake) -> None:

@@ -206,7 +206,11 @@ def baselines_from_parquet(data: pa.Buffer, name: str) -> pa.Table:
 
 
 def baselines_of(baselines: pa.Table, robot_id: str) -> Baselines:
-    """What is known of one robot."""
+    """What is known of one robot.
+
+    Args:
+        robot_id: ``fleet/vehicle``, as fleets share names.
+    """
     mine = baselines.filter(pc.equal(baselines["robot_id"], robot_id))
     known = {
         (row["channel"], row["statistic"]): Baseline(

@@ -37,7 +37,10 @@ log = logging.getLogger(__name__)
 NBR_DAYS = 30
 """Long enough for every weather, short enough to follow a sensor that was exchanged."""
 
-_DRIVES = "SELECT drive_id, robot_id FROM drive WHERE drive_date > $first ORDER BY robot_id, drive_id"
+_DRIVES = """
+SELECT drive_id, concat_ws('/', fleet, robot_id) AS robot_id FROM drive WHERE drive_date > $first ORDER BY ALL
+"""
+"""Fleets share names of vehicles."""
 _MEASURED = """
 SELECT q.drive_id, q.channel, q.check_name, q.check_version, q.measured, q.evidence FROM qc_measurement q
 JOIN scene s USING (scene_id) WHERE q.drive_date > $first AND q.drive_id IN (SELECT unnest($drives))

@@ -53,7 +53,7 @@ def _judge_drive(context: StageContext, policy: QualityPolicy, plan: DrivePlan, 
     """Leaves the three tables of one drive and returns the verdicts of its scenes."""
     with naming_drive(plan.drive_id):
         source = context.drive_uri(plan.drive_id, Stage.SYNCHRONISE)
-        usual = baselines_of(baselines, plan.vehicle)
+        usual = baselines_of(baselines, f"{plan.fleet}/{plan.vehicle}")
         facts = read_facts(context.objects, source, plan, policy, usual)
         measurements = measurement_table(measure(facts))
         results = result_table(measurements, policy)
