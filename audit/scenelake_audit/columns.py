@@ -17,8 +17,8 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "sample_data": {
         "sample_data_id": "VARCHAR", "scene_id": "VARCHAR", "drive_id": "VARCHAR", "channel": "VARCHAR",
-        "status": "VARCHAR", "object_sha256": "VARCHAR", "payload_table": "VARCHAR", "payload_file": "VARCHAR",
-        "row_index": "BIGINT",
+        "status": "VARCHAR", "reason": "VARCHAR", "object_sha256": "VARCHAR", "payload_table": "VARCHAR",
+        "payload_file": "VARCHAR", "row_index": "BIGINT",
     },
     "sync_index": {
         "sample_id": "VARCHAR", "scene_id": "VARCHAR", "drive_id": "VARCHAR", "channel": "VARCHAR",
@@ -47,8 +47,9 @@ BATCHED = (
 """Tables whose rows are of single messages and lie in one file per batch."""
 
 _BATCHED_COLUMNS = {"sample_data_id": "VARCHAR", "scene_id": "VARCHAR", "drive_id": "VARCHAR"}
+_MORE_COLUMNS = {"redaction": {"redaction_status": "VARCHAR", "reason": "VARCHAR"}}
 
 
 def columns_of(table: str) -> dict[str, str]:
     """Columns of a gold table that the checks need, with their types in the database."""
-    return _BATCHED_COLUMNS if table in BATCHED else COLUMNS.get(table, {})
+    return _BATCHED_COLUMNS | _MORE_COLUMNS.get(table, {}) if table in BATCHED else COLUMNS.get(table, {})

@@ -32,10 +32,16 @@ _TABLES: dict[str, dict[str, str]] = {
     "read_files": {"uri": "VARCHAR"},
     "listed": {"uri": "VARCHAR", "size_bytes": "BIGINT", "modified_at_s": "DOUBLE"},
     "outcome_files": {"uri": "VARCHAR", "sha256": "VARCHAR", "drop_id": "VARCHAR"},
-    "payload_rows": {"uri": "VARCHAR", "row_index": "BIGINT", "sample_data_id": "VARCHAR"},
+    "payload_rows": {
+        "uri": "VARCHAR",
+        "row_index": "BIGINT",
+        "sample_data_id": "VARCHAR",
+        "is_empty": "BOOLEAN",
+    },
     "scene_files": {"table_name": "VARCHAR", "scene_id": "VARCHAR", "uri": "VARCHAR"},
 }
 _ROWS_AT_ONCE = 20_000
+_MESSAGES_BYTES_AT_ONCE = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +216,14 @@ class FileAudit:
         is_payload = file.table in PAYLOAD_TABLES
         columns = {"sample_data_id": "VARCHAR"} if is_payload else columns_of(file.table)
         present = [name for name in columns if name in parquet.schema_arrow.names]
+        empty = self._empty(file, parquet)
         at = 0
         for rows in parquet.iter_batches(_ROWS_AT_ONCE, columns=present) if present else ():
             found: dict[str, Any] = {name: rows[name] for name in present}
             if is_payload:
                 found |= {"uri": [file.uri] * len(rows), "row_index": range(at, at + len(rows))}
+                if empty:
+                    found["is_empty"] = empty[at : at + len(rows)]
                 self._db.append("payload_rows", _TABLES["payload_rows"], found, len(rows))
             else:
                 self._db.append(file.table, columns, found, len(rows))
@@ -223,6 +232,18 @@ class FileAudit:
                 where = {"table_name": [file.table] * len(scenes), "scene_id": scenes, "uri": [file.uri] * len(scenes)}
                 self._db.append("scene_files", _TABLES["scene_files"], where, len(scenes))
             at += len(rows)
+
+    def _empty(self, file: DataFile, parquet: pq.ParquetFile) -> list[bool]:
+        """Which raw messages have no bytes; nothing is read for it where nothing was withheld."""
+        redactions = self._tables.get("redaction")
+        if file.table != "raw_message" or not redactions or not redactions.pin.nbr_rows:
+            return []
+        size_bytes = sum(parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups))
+        at_once = max(_MESSAGES_BYTES_AT_ONCE * parquet.metadata.num_rows // max(size_bytes, 1), 1)
+        found: list[bool] = []
+        for rows in parquet.iter_batches(min(at_once, _ROWS_AT_ONCE), columns=["data"]):
+            found += rows["data"].is_null().to_pylist()
+        return found
 
     def check(self, releases: Iterable[Mapping[str, PinnedTable]]) -> None:
         """Checks files that were not read, and looks for orphans.

@@ -47,6 +47,7 @@ CHECKS: dict[str, str] = {
     "I3.keyframes": "a scene's keyframes are as many as it says, in an unbroken chain",
     "I3.sync": "a sync_index row leads to a keyframe and to a row of sample_data, or says that it has no match",
     "I3.payload": "sample_data leads to a payload row with the same id",
+    "I3.redaction": "a frame that was withheld is on record, without its bytes, and matched to no keyframe",
     "I3.content": "a scene's content hash follows from its rows",
     "I4.exists": "every data file of a release exists, with the size that its manifest says",
     "I4.sha256": "a data file's SHA-256 is the recorded one",

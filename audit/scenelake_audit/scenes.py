@@ -49,6 +49,7 @@ class SceneAudit:
         self._check_keyframes()
         self._check_sync()
         self._check_payload()
+        self._check_redactions()
         self._check_content()
 
     def _check_scenes(self) -> None:
@@ -178,6 +179,31 @@ class SceneAudit:
             """
             for (sample_data_id,) in self._db.rows(sql, [table]):
                 self._report.violate("I3.payload", f"sample_data {sample_data_id}", f"a row of {table}", "none")
+
+    def _check_redactions(self) -> None:
+        """Frames that no detector could look at, and messages of cameras that could not be read."""
+        self._report.examine("I3.redaction", self._db.value("SELECT count(*) FROM redaction"))
+        sql = """
+            SELECT sample_data_id FROM sample_data s
+            ANTI JOIN (FROM redaction WHERE redaction_status = 'withheld') USING (drive_id, sample_data_id)
+            WHERE reason = 'privacy_withheld'
+        """
+        for (sample_data_id,) in self._db.rows(sql):
+            expected = "a row of redaction that says that it was withheld"
+            self._report.violate("I3.redaction", f"sample_data {sample_data_id}", expected, "none")
+        sql = """
+            SELECT r.sample_data_id, s.payload_table, p.is_empty, i.sample_id FROM redaction r
+            JOIN sample_data s USING (drive_id, sample_data_id)
+            LEFT JOIN payload_rows p ON p.uri = s.payload_file AND p.row_index = s.row_index
+            LEFT JOIN sync_index i ON (i.drive_id, i.sample_data_id) = (s.drive_id, s.sample_data_id)
+            WHERE r.redaction_status = 'withheld'
+            AND (s.payload_table <> 'raw_message' OR NOT p.is_empty OR i.sample_id IS NOT NULL)
+        """
+        for sample_data_id, table, is_empty, sample_id in self._db.rows(sql):
+            bytes_in = f"{'no ' if is_empty else ''}bytes in {table}"
+            found = f"{bytes_in}, matched to keyframe {sample_id}" if sample_id else bytes_in
+            expected = "no bytes in raw_message, and no keyframe"
+            self._report.violate("I3.redaction", f"sample_data {sample_data_id}", expected, found)
 
     def _check_content(self) -> None:
         """Scenes file by file, in an order that the seed decides: scenes of one batch share their files."""

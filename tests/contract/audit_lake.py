@@ -16,11 +16,15 @@ from scenelake.adapters.iceberg import committer
 from scenelake.adapters.objects import read_json, s3_objects, write_json
 from scenelake.adapters.recording_writer import RecordingWriter
 from scenelake.contracts.drops import Batch, Drop, IgnoredEvent
+from scenelake.contracts.errors import BadInputError
 from scenelake.contracts.manifests import ManifestFile, manifest_bytes
 from scenelake.contracts.releases import Release
 from scenelake.contracts.reviews import Decision, Review, ReviewSource
 from scenelake.contracts.stages import DecodedDrop, DrivePlan, Stage, StageArguments, StageOutcome
 from scenelake.decode.config import DecodeConfig
+from scenelake.decode.privacy import loading
+from scenelake.decode.privacy.config import PrivacyPolicy
+from scenelake.decode.privacy.detections import DETECTOR_FAILED, Detections
 from scenelake.decode.task import DecodeTask
 from scenelake.ledger.new_drop import ObjectVersion, StoredBytes, admit
 from scenelake.ledger.protocol import ClaimLimits
@@ -36,7 +40,18 @@ from scenelake.synchronise.job import synchronise
 T0_NS = 1_700_000_000_000_000_000
 LIMITS = ClaimLimits(max_drops=20, max_bytes=10**9, lease_ns=3600 * 10**9, max_attempts=3)
 MISSING_PART = b"the part that never comes"
-_DECODE_RECIPE = "0123456789abcdef"
+_DECODE_RECIPE, _PRIVATE_RECIPE = "0123456789abcdef", "fedcba9876543210"
+_PRIVACY = PrivacyPolicy(detector="/of/tests.onnx", sha256="d" * 64)
+_DARK = 12
+
+
+class CornerDetector:
+    """Finds something in the corner of every frame, but fails where that is dark."""
+
+    def detect(self, rgb: np.ndarray) -> Detections:
+        if rgb[0, 0].max() < _DARK:
+            raise BadInputError("too dark", reason=DETECTOR_FAILED)
+        return Detections(np.float32([[0, 0, 8, 8]]), np.ones(1, np.float32), np.zeros(1, np.int64))
 
 
 def recording(
@@ -206,11 +221,14 @@ class SmallLake:
 
 
 def _decode(context: StageContext) -> list[DecodedDrop]:
-    task = DecodeTask(partial(s3_objects, context.settings), context.paths, DecodeConfig(), _DECODE_RECIPE)
+    storage = partial(s3_objects, context.settings)
+    plain = DecodeTask(storage, context.paths, DecodeConfig(), _DECODE_RECIPE)
+    private = DecodeTask(storage, context.paths, DecodeConfig(), _PRIVATE_RECIPE, _PRIVACY)
 
     def line(drop: Drop) -> DecodedDrop:
+        task = private if drop.fleet == "private" else plain
         found = task(drop)
-        uri = context.paths.decoded(_DECODE_RECIPE, drop.drop_id)
+        uri = context.paths.decoded(task.recipe, drop.drop_id)
         return DecodedDrop(
             drop.drop_id, drop.drive_id, uri, found.verdict, found.reason, found.detail, found.object_sha256
         )
@@ -223,8 +241,9 @@ def _decode(context: StageContext) -> list[DecodedDrop]:
 def fill(lake: SmallLake, folder: Path) -> None:
     """Three releases, and a drop in every state: built, salvaged, duplicate, rejected, held back, pending, claimed.
 
-    One recording is of two parts, of which one never comes.
+    One recording is of two parts, of which one never comes; another goes past a detector.
     """
+    loading._OF_THIS_PROCESS[_PRIVACY.sha256, _PRIVACY.device] = CornerDetector()
     good = recording(folder / "good.mcap", seed=1)
     other = recording(folder / "other.mcap", seed=2)
     lake.drop("first", "fleet/car/d1/a.mcap", good)
@@ -239,6 +258,7 @@ def fill(lake: SmallLake, folder: Path) -> None:
     files = [ManifestFile("front.mcap", len(front)), ManifestFile("back.mcap", len(MISSING_PART))]
     lake.drop("front", "fleet/car/d8/rec/front.mcap", front)
     lake.drop("manifest", "fleet/car/d8/rec/_MANIFEST.json", manifest_bytes(files))
+    lake.drop("faces", "private/car/d9/a.mcap", recording(folder / "faces.mcap", seed=13))
     lake.build()
     lake.drop("late", "fleet/car/d1/late.mcap", recording(folder / "late.mcap", seed=5, seconds=10))
     lake.build()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.contract.audit_plants import Planter, Rows
 
@@ -125,34 +126,44 @@ def plant_a_build_that_claims_to_be_a_judgement(p: Planter) -> Found:
 def plant_files_that_lie(p: Planter) -> Found:
     """Payload whose size and recorded hash are right: one file is no Parquet, another lacks a row."""
     d1, d2 = (ids.drive_id("fleet", "car", name) for name in ("d1", "d2"))
-    lake = p.lake
-    found = {}
+    found = set()
     for table, drive_id, name in (("camera_frame", d1, "first"), ("lidar_sweep", d2, "second")):
-        drop = lake.ledger.get(lake.names[name])
-        assert drop is not None
-        outcome_uri = f"{drop.outcome['decoded_uri']}/outcome.json"
-        outcome = json.loads(lake.objects.read(outcome_uri))
         wanted = {
             r["payload_file"] for r in p.rows("sample_data") if (r["payload_table"], r["drive_id"]) == (table, drive_id)
         }
-        file = next(f for f in outcome["payload_files"] if f["uri"] in wanted)
-        data = lake.objects.read(file["uri"])
-        lie = bytes(len(data)) if table == "camera_frame" else _without_a_row(data)
-        file["sha256"] = hashlib.sha256(lie).hexdigest()
-        p.put(file["uri"], lie)
-        p.put(outcome_uri, json.dumps(outcome).encode())
-        found[table] = file["uri"]
-    return {("I4.rows", uri) for uri in found.values()}
+        uri = next(f["uri"] for f in _outcome(p, name)[1]["payload_files"] if f["uri"] in wanted)
+        data = p.lake.objects.read(uri)
+        rows = pq.read_table(io.BytesIO(data)).slice(0, 1)
+        _put_payload(p, name, uri, bytes(len(data)) if name == "first" else _parquet_of_size(rows, len(data)))
+        found.add(("I4.rows", uri))
+    return found
 
 
-def _without_a_row(parquet: bytes) -> bytes:
-    """The first row alone, in as many bytes: what lies between pages and footer is never read."""
+def _outcome(p: Planter, name: str) -> tuple[str, dict[str, Any]]:
+    """Where decode's outcome of a drop lies, and the outcome."""
+    drop = p.lake.ledger.get(p.lake.names[name])
+    assert drop is not None
+    uri = f"{drop.outcome['decoded_uri']}/outcome.json"
+    return uri, json.loads(p.lake.objects.read(uri))
+
+
+def _put_payload(p: Planter, name: str, uri: str, data: bytes) -> None:
+    """Writes a payload file of a drop, and its hash into decode's outcome."""
+    outcome_uri, outcome = _outcome(p, name)
+    file = next(f for f in outcome["payload_files"] if f["uri"] == uri)
+    file["sha256"] = hashlib.sha256(data).hexdigest()
+    p.put(uri, data)
+    p.put(outcome_uri, json.dumps(outcome).encode())
+
+
+def _parquet_of_size(rows: pa.Table, size: int) -> bytes:
+    """Rows in so many bytes: what lies between pages and footer is never read."""
     sink = io.BytesIO()
-    pq.write_table(pq.read_table(io.BytesIO(parquet)).slice(0, 1), sink, compression="zstd", write_statistics=False)
+    pq.write_table(rows, sink, compression="zstd", write_statistics=False, store_schema=False)
     short = sink.getvalue()
     at = len(short) - 8 - int.from_bytes(short[-8:-4], "little")
-    lie = short[:at] + bytes(len(parquet) - len(short)) + short[at:]
-    assert len(lie) == len(parquet)
+    lie = short[:at] + bytes(max(size - len(short), 0)) + short[at:]
+    assert len(lie) == size
     return lie
 
 
@@ -195,6 +206,38 @@ def plant_rows_of_nobody(p: Planter) -> Found:
         ("I3.release_scene", later["scene_id"]),
         ("I3.scenes", held["scene_id"]),
     }
+
+
+def plant_withheld_frames_that_can_be_seen(p: Planter) -> Found:
+    """Three: one is not on record, one is matched to a keyframe, and one leads to a frame that has its bytes."""
+    tables = {name: p.rows(name) for name in ("sample_data", "sync_index", "redaction")}
+    withheld = sorted(r["sample_data_id"] for r in tables["redaction"] if r["redaction_status"] == "withheld")
+    unsaid, matched, shown = withheld[:3]
+    said = next(r for r in tables["redaction"] if r["sample_data_id"] == unsaid)
+    said["redaction_status"] = "passed"
+    by_id = {r["sample_data_id"]: r for r in tables["sample_data"]}
+    drive_id, channel = by_id[matched]["drive_id"], by_id[matched]["channel"]
+    match = next(r for r in tables["sync_index"] if (r["drive_id"], r["channel"]) == (drive_id, channel))
+    match |= {"sample_data_id": matched, "is_match": True}
+    place = ("payload_table", "payload_file", "row_index")
+    frame = next(r for r in tables["sample_data"] if r["drive_id"] == drive_id and r["payload_table"] == "camera_frame")
+    by_id[shown] |= {name: frame[name] for name in place}
+    p.commit_rows(tables)
+    return {("I3.redaction", unsaid), ("I3.redaction", matched), ("I3.redaction", shown), ("I3.payload", shown)}
+
+
+def plant_a_withheld_frame_with_its_bytes(p: Planter) -> Found:
+    """In the row of ``raw_message`` that it leads to, the file's recorded hash in order."""
+    sample_data_id = next(r["sample_data_id"] for r in p.rows("redaction") if r["redaction_status"] == "withheld")
+    row = next(r for r in p.rows("sample_data") if r["sample_data_id"] == sample_data_id)
+    before = p.lake.objects.read(row["payload_file"])
+    rows = pq.read_table(io.BytesIO(before))
+    data = rows["data"].to_pylist()
+    data[row["row_index"]] = b"a face"
+    at = rows.schema.get_field_index("data")
+    rows = rows.set_column(at, rows.schema.field(at), [data])
+    _put_payload(p, "faces", row["payload_file"], _parquet_of_size(rows, len(before)))
+    return {("I3.redaction", sample_data_id)}
 
 
 def plant_rows(p: Planter) -> Found:
@@ -290,5 +333,7 @@ LAKE_PLANTS: list[Callable[[Planter], Found]] = [
     plant_a_release_in_the_name_of_another,
     plant_decisions_that_no_build_followed,
     plant_rows_of_nobody,
+    plant_withheld_frames_that_can_be_seen,
+    plant_a_withheld_frame_with_its_bytes,
     plant_rows,
 ]
