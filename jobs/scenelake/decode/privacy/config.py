@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
-PRIVACY_VERSION = "2"
+PRIVACY_VERSION = "3"
 """Version of the rules by which frames are examined and redacted; it is part of the recipe."""
 
 

@@ -15,6 +15,9 @@ from scenelake.contracts.errors import BadInputError
 from scenelake.decode.privacy.config import Method, PrivacyPolicy
 from scenelake.decode.privacy.detections import DETECTOR_FAILED, Detections
 
+MAX_REGIONS = 10_000
+"""In one frame. Crowds have hundreds of faces; a detector without a threshold has a box for every anchor."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Region:
@@ -32,7 +35,8 @@ def regions_of(detections: Detections, width_px: int, height_px: int, policy: Pr
     """Boxes that the policy hides, grown by its margin and cut at the frame's edges, from top to bottom.
 
     Raises:
-        BadInputError: reason ``detector_failed``: a box or score that is not finite, or a box inside out.
+        BadInputError: reason ``detector_failed``: a box or score that is not finite, a box inside out, or more
+            than ``MAX_REGIONS`` to hide.
     """
     boxes, scores = np.asarray(detections.boxes_px, np.float64), detections.scores
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -45,6 +49,8 @@ def regions_of(detections: Detections, width_px: int, height_px: int, policy: Pr
     first = np.floor(np.clip(boxes[:, :2] - policy.margin * sides, 0, room)).astype(np.int64)
     end = np.ceil(np.clip(boxes[:, 2:] + policy.margin * sides, 0, room)).astype(np.int64)
     is_hidden &= (end > first).all(axis=1)
+    if np.count_nonzero(is_hidden) > MAX_REGIONS:
+        raise BadInputError(f"the detector gave more than {MAX_REGIONS:,} boxes to hide", reason=DETECTOR_FAILED)
     return sorted(
         Region(
             int(first[i, 1]), int(first[i, 0]), int(end[i, 1]), int(end[i, 0]),

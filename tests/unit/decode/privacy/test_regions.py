@@ -6,7 +6,7 @@ import pytest
 from scenelake.contracts.errors import BadInputError
 from scenelake.decode.privacy.config import Method, PrivacyPolicy
 from scenelake.decode.privacy.detections import Detections
-from scenelake.decode.privacy.regions import Region, hide, regions_of
+from scenelake.decode.privacy.regions import MAX_REGIONS, Region, hide, regions_of
 
 POLICY = PrivacyPolicy(detector="/m.onnx", sha256="0" * 64, margin=0.0)
 
@@ -57,6 +57,13 @@ def test_boxes_that_are_none_are_no_answer(bad: Detections) -> None:
     with pytest.raises(BadInputError) as caught:
         regions_of(bad, 9, 9, POLICY)
     assert caught.value.reason == "detector_failed"
+
+
+def test_a_box_for_every_anchor_is_no_answer() -> None:
+    many = [(0.0, 0.0, 4.0, 4.0)] * (MAX_REGIONS + 1)
+    with pytest.raises(BadInputError, match="more than 10,000 boxes"):
+        regions_of(detections(*many), 100, 50, POLICY)
+    assert len(regions_of(detections(*many, scores=[0.9] * MAX_REGIONS + [0.1]), 100, 50, POLICY)) == MAX_REGIONS
 
 
 @pytest.mark.parametrize("method", list(Method))
