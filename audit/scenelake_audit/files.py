@@ -236,7 +236,8 @@ class FileAudit:
     def _empty(self, file: DataFile, parquet: pq.ParquetFile) -> list[bool]:
         """Which raw messages have no bytes; nothing is read for it where nothing was withheld."""
         redactions = self._tables.get("redaction")
-        if file.table != "raw_message" or not redactions or not redactions.pin.nbr_rows:
+        has_data = file.table == "raw_message" and "data" in parquet.schema_arrow.names
+        if not has_data or not redactions or not redactions.pin.nbr_rows:
             return []
         size_bytes = sum(parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups))
         at_once = max(_MESSAGES_BYTES_AT_ONCE * parquet.metadata.num_rows // max(size_bytes, 1), 1)

@@ -38,7 +38,7 @@ NBR_DAYS = 30
 """Long enough for every weather, short enough to follow a sensor that was exchanged."""
 
 _DRIVES = """
-SELECT drive_id, concat_ws('/', fleet, robot_id) AS robot_id FROM drive WHERE drive_date > $first ORDER BY ALL
+SELECT drive_id, concat_ws('/', fleet, robot_id) AS robot_id FROM drive WHERE drive_date > $first ORDER BY 2, 1
 """
 """Fleets share names of vehicles."""
 _MEASURED = """
