@@ -47,7 +47,7 @@ BATCHED = (
 """Tables whose rows are of single messages and lie in one file per batch."""
 
 _BATCHED_COLUMNS = {"sample_data_id": "VARCHAR", "scene_id": "VARCHAR", "drive_id": "VARCHAR"}
-_MORE_COLUMNS = {"redaction": {"redaction_status": "VARCHAR", "reason": "VARCHAR"}}
+_MORE_COLUMNS = {"redaction": {"redaction_status": "VARCHAR"}}
 
 
 def columns_of(table: str) -> dict[str, str]:

@@ -239,11 +239,12 @@ class FileAudit:
         has_data = file.table == "raw_message" and "data" in parquet.schema_arrow.names
         if not has_data or not redactions or not redactions.pin.nbr_rows:
             return []
-        size_bytes = sum(parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups))
-        at_once = max(_MESSAGES_BYTES_AT_ONCE * parquet.metadata.num_rows // max(size_bytes, 1), 1)
         found: list[bool] = []
-        for rows in parquet.iter_batches(min(at_once, _ROWS_AT_ONCE), columns=["data"]):
-            found += rows["data"].is_null().to_pylist()
+        for number in range(parquet.num_row_groups):
+            group = parquet.metadata.row_group(number)
+            at_once = max(_MESSAGES_BYTES_AT_ONCE * group.num_rows // max(group.total_byte_size, 1), 1)
+            for rows in parquet.iter_batches(min(at_once, _ROWS_AT_ONCE), row_groups=[number], columns=["data"]):
+                found += rows["data"].is_null().to_pylist()
         return found
 
     def check(self, releases: Iterable[Mapping[str, PinnedTable]]) -> None:

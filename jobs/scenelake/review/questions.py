@@ -135,7 +135,9 @@ def question_words(scene: HeldScene, page_url: str, findings: Sequence[Mapping[s
         cells = (row.get(name) for name in ("check_name", "channel", "measured", "threshold", "reason"))
         lines.append(f"| {' | '.join(_plain(number_words(cell)) for cell in cells)} |")
     lines += ["", "**release** and **reject** are final for this revision; **later** leaves it as it is."]
-    return f"Scene {scene.scene_id[:8]} of {_line(scene.drive)}: {_line(scene.reason)}", "\n".join(lines)
+    # Airflow's page keeps what a form holds from one question to the next of the same headline.
+    name = f"{scene.scene_id[:8]} @ {scene.review_hash[:4]}"
+    return f"Scene {name} of {_line(scene.drive)}: {_line(scene.reason)}", "\n".join(lines)
 
 
 def number_words(value: object) -> str:

@@ -88,8 +88,9 @@ class AskReviewOperator(HITLOperator):
         elif "error" not in event and (shown := (event["params_input"] or {}).get("revision")) != self.revision:
             raise AirflowFailException(
                 f"this task asks about {self.revision}, and the answer is about {shown or 'no revision'}: it is not "
-                "recorded. The run was cleared after its questions were shown, or the answer's params_input has no "
-                "revision. Decide under Browse > Review scenes, or trigger review_quarantine anew."
+                "recorded. The run was cleared after its questions were shown, the question is from before an "
+                "upgrade, or the answer's params_input has no revision. Decide under Browse > Review scenes, or "
+                "trigger review_quarantine anew."
             )
         said = super().execute_complete(context, event)
         user = said["responded_by_user"] or {}

@@ -125,9 +125,9 @@ def test_the_question_shows_hostile_names_and_obeys_none() -> None:
         escaped = "".join(f"\\{c}" if not c.isalnum() and c != " " else c for c in mark)
         assert mark not in bare.replace(escaped, ""), mark
     assert "0\\.5123" in row
-    assert subject == "Scene s1 of drive: camera.black, sync_error"
+    assert subject == "Scene s1 @ h of drive: camera.black, sync_error"
     hostile = replace(HELD, drive="a\x00b\u202e\nc")
-    assert question_words(hostile, "http://x", [])[0] == "Scene s1 of a□b□ c: camera.black, sync_error"
+    assert question_words(hostile, "http://x", [])[0] == "Scene s1 @ h of a□b□ c: camera.black, sync_error"
 
 
 @pytest.mark.parametrize(

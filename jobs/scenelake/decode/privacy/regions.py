@@ -16,7 +16,9 @@ from scenelake.decode.privacy.config import Method, PrivacyPolicy
 from scenelake.decode.privacy.detections import DETECTOR_FAILED, Detections
 
 MAX_REGIONS = 10_000
-"""In one frame. Crowds have hundreds of faces; a detector without a threshold has a box for every anchor."""
+"""Of one frame, on record one by one. Crowds have hundreds of faces; a detector without a threshold has a box for
+every anchor."""
+ALL_OF_THEM = -1
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,9 +36,10 @@ class Region:
 def regions_of(detections: Detections, width_px: int, height_px: int, policy: PrivacyPolicy) -> list[Region]:
     """Boxes that the policy hides, grown by its margin and cut at the frame's edges, from top to bottom.
 
+    More than ``MAX_REGIONS`` are one region, the least that holds them all, of label ``ALL_OF_THEM``.
+
     Raises:
-        BadInputError: reason ``detector_failed``: a box or score that is not finite, a box inside out, or more
-            than ``MAX_REGIONS`` to hide.
+        BadInputError: reason ``detector_failed``: a box or score that is not finite, or a box inside out.
     """
     boxes, scores = np.asarray(detections.boxes_px, np.float64), detections.scores
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -50,7 +53,8 @@ def regions_of(detections: Detections, width_px: int, height_px: int, policy: Pr
     end = np.ceil(np.clip(boxes[:, 2:] + policy.margin * sides, 0, room)).astype(np.int64)
     is_hidden &= (end > first).all(axis=1)
     if np.count_nonzero(is_hidden) > MAX_REGIONS:
-        raise BadInputError(f"the detector gave more than {MAX_REGIONS:,} boxes to hide", reason=DETECTOR_FAILED)
+        (left, top), (right, bottom) = first[is_hidden].min(axis=0).tolist(), end[is_hidden].max(axis=0).tolist()
+        return [Region(top, left, bottom, right, ALL_OF_THEM, float(scores[is_hidden].max()))]
     return sorted(
         Region(
             int(first[i, 1]), int(first[i, 0]), int(end[i, 1]), int(end[i, 0]),

@@ -6,7 +6,7 @@ import pytest
 from scenelake.contracts.errors import BadInputError
 from scenelake.decode.privacy.config import Method, PrivacyPolicy
 from scenelake.decode.privacy.detections import Detections
-from scenelake.decode.privacy.regions import MAX_REGIONS, Region, hide, regions_of
+from scenelake.decode.privacy.regions import ALL_OF_THEM, MAX_REGIONS, Region, hide, regions_of
 
 POLICY = PrivacyPolicy(detector="/m.onnx", sha256="0" * 64, margin=0.0)
 
@@ -59,10 +59,10 @@ def test_boxes_that_are_none_are_no_answer(bad: Detections) -> None:
     assert caught.value.reason == "detector_failed"
 
 
-def test_a_box_for_every_anchor_is_no_answer() -> None:
-    many = [(0.0, 0.0, 4.0, 4.0)] * (MAX_REGIONS + 1)
-    with pytest.raises(BadInputError, match="more than 10,000 boxes"):
-        regions_of(detections(*many), 100, 50, POLICY)
+def test_boxes_for_every_anchor_are_hidden_as_one() -> None:
+    many = [(1.0, 2.0, 4.0, 4.0)] * MAX_REGIONS + [(30.0, 1.0, 40.0, 9.0)]
+    found = regions_of(detections(*many, scores=[0.7] * MAX_REGIONS + [0.8]), 100, 50, POLICY)
+    assert found == [Region(1, 1, 9, 40, ALL_OF_THEM, pytest.approx(0.8))]
     assert len(regions_of(detections(*many, scores=[0.9] * MAX_REGIONS + [0.1]), 100, 50, POLICY)) == MAX_REGIONS
 
 
